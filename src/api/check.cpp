@@ -1,0 +1,195 @@
+// dtm_check(): is this server able to keep the promises, and if not, what is to be done? One row per
+// subject, also when all is well, so that a reader sees what was looked at. Changes nothing.
+#include "api/dispatch.hpp"
+#include "api/result.hpp"
+#include "api/version.hpp"
+#include "hub/settings.hpp"
+#include "hub/shared.hpp"
+#include "store/access.hpp"
+#include "store/health.hpp"
+
+extern "C" {
+#include "access/xlog.h"
+#include "mb/pg_wchar.h"
+#include "postmaster/bgworker_internals.h"
+}
+
+namespace dtm::api {
+
+namespace {
+
+struct Finding {
+    const char* level;  // ok, note, warning, error
+    const char* subject;
+    std::string finding;
+    std::string remedy;
+};
+
+// A prepared transaction older than this was probably forgotten by whoever prepared it.
+constexpr std::chrono::minutes old_prepared{1};
+
+Finding library(const store::Health& h) {
+    if (hub::shared_memory_present()) return {"ok", "library", "loaded when the server started", ""};
+    return {"error", "library",
+            "dtm_pg is not in shared_preload_libraries: submits are stored, and nobody calls anything",
+            "Set shared_preload_libraries = '" + h.preload_libraries +
+                (h.preload_libraries.empty() ? "" : ", ") +
+                "dtm_pg' in postgresql.conf and restart the server."};
+}
+
+Finding version(const store::Health& h) {
+    if (h.extension_version == library_version) {
+        return {"ok", "version", "library and SQL are version " + h.extension_version, ""};
+    }
+    return {"warning", "version",
+            "the library is version " + std::string(library_version) + ", the SQL in this database " +
+                h.extension_version,
+            "Run ALTER EXTENSION dtm_pg UPDATE; if the SQL is the newer one, install its library."};
+}
+
+Finding launcher() {
+    if (RecoveryInProgress()) return {"ok", "launcher", "not running: this server is a standby", ""};
+    if (hub::launcher_pid() != 0) {
+        return {"ok", "launcher", "running, pid " + std::to_string(hub::launcher_pid()), ""};
+    }
+    if (!hub::shared_memory_present()) {
+        return {"error", "launcher", "not running: the library is not preloaded", "See library."};
+    }
+    return {"error", "launcher", "not running",
+            "It restarts by itself within seconds; if not, see the server log and "
+            "max_worker_processes."};
+}
+
+Finding coordinator() {
+    const DispatchState d = dispatch_state();
+    switch (d.what) {
+        case Dispatch::running:
+            return {"ok", "coordinator",
+                    counted(static_cast<std::uint64_t>(d.running), "runs", "run") + " in this database",
+                    ""};
+        case Dispatch::standby:
+            return {"note", "coordinator", d.because, d.remedy};
+        case Dispatch::not_preloaded:
+            return {"error", "coordinator", "not running: the library is not preloaded",
+                    "See library."};
+        case Dispatch::no_launcher:
+        case Dispatch::no_coordinator: break;
+    }
+    return {"error", "coordinator", d.because, d.remedy};
+}
+
+// The launcher and every coordinator need a worker process each; so do parallel queries and others.
+Finding worker_processes() {
+    const int ours = 1 + static_cast<int>(hub::slots().size());
+    const std::string finding = "max_worker_processes is " + std::to_string(max_worker_processes) +
+                                ", dtm_pg uses " + std::to_string(ours);
+    // One for logical replication, which takes its place first.
+    if (ours < max_worker_processes) return {"ok", "max_worker_processes", finding, ""};
+    return {"warning", "max_worker_processes", finding,
+            "Raise max_worker_processes and restart the server: there must be one for each database "
+            "with dtm_pg (times dtm.workers), one for the launcher, and those of parallel query."};
+}
+
+Finding late_rows(const store::Health& h) {
+    if (h.late == 0) return {"ok", "due transactions", "none is waiting for longer than it should", ""};
+    return {"warning", "due transactions",
+            counted(static_cast<std::uint64_t>(h.late), "is", "are") + " due and not worked on, oldest since " +
+                time_text(*h.oldest_due),
+            "See coordinator above and dtm.attention; dtm_explain(gid) tells of a single one."};
+}
+
+Finding attention(const store::Health& h) {
+    if (h.unfinished_aside == 0) return {"ok", "attention", "no transaction is put aside", ""};
+    return {"warning", "attention",
+            counted(static_cast<std::uint64_t>(h.unfinished_aside), "transaction is", "transactions are") +
+                " put aside and will not go on by themselves",
+            "SELECT * FROM dtm.attention says why and what can be done."};
+}
+
+Finding alerts() {
+    const char* url = hub::settings.alert_webhook;
+    if (hub::settings.alert_retry_limit == 0) {
+        return {"note", "alerts", "dtm.alert_retry_limit is 0: nobody is told of branches that keep failing",
+                "Set it to the number of errors in a row that a person should know of."};
+    }
+    if (url == nullptr || *url == '\0') {
+        return {"note", "alerts", "dtm.alert_webhook is empty: nobody is told of branches that keep failing",
+                "Set it to a URL, or watch dtm.attention."};
+    }
+    return {"ok", "alerts",
+            "after " + std::to_string(hub::settings.alert_retry_limit) + " errors in a row to " + url, ""};
+}
+
+Finding durability(const store::Health& h) {
+    if (!h.fsync) {
+        return {"warning", "durability", "fsync is off: a crash of the machine loses acknowledged submits",
+                "Turn fsync on, unless this server is a test."};
+    }
+    if (h.synchronous_commit == "off") {
+        return {"warning", "durability",
+                "synchronous_commit is off: a crash may lose the submits of the last moments",
+                "Set synchronous_commit to on, at least in transactions that submit."};
+    }
+    return {"ok", "durability", "commits are flushed to disk", ""};
+}
+
+Finding replication(const store::Health& h) {
+    if (h.asynchronous_standbys == 0) {
+        return {"ok", "replication", "no asynchronous standby is attached", ""};
+    }
+    return {"warning", "replication",
+            counted(static_cast<std::uint64_t>(h.asynchronous_standbys), "standby is", "standbys are") +
+                " asynchronous: a failover to it may lose submits and decisions",
+            h.synchronous_standby_names.empty()
+                ? "Set synchronous_standby_names, or fail over to a synchronous standby only."
+                : "Fail over to a synchronous standby only."};
+}
+
+Finding prepared(const store::Health& h, pg::UnixTime now) {
+    if (!h.oldest_prepared || now - *h.oldest_prepared < old_prepared) {
+        return {"ok", "prepared transactions", "none holds our rows for longer than a minute", ""};
+    }
+    return {"warning", "prepared transactions",
+            counted(static_cast<std::uint64_t>(h.prepared), "holds", "hold") +
+                " rows of dtm.trans, the oldest, " + quoted(h.oldest_prepared_name) + ", for " +
+                duration_text(now - *h.oldest_prepared),
+            "COMMIT PREPARED or ROLLBACK PREPARED it: what it submitted waits for that."};
+}
+
+Finding encoding() {
+    if (GetDatabaseEncoding() == PG_UTF8) return {"ok", "encoding", "the database is in UTF8", ""};
+    return {"warning", "encoding",
+            std::string("the database is in ") + GetDatabaseEncodingName() +
+                ": requests must be plain ASCII, others are refused",
+            "Use a database with ENCODING 'UTF8'."};
+}
+
+std::vector<Finding> check() {
+    const store::AsOwner as_owner;
+    const pg::UnixTime now = pg::now();
+    const store::Health h = store::health(now - late_after());
+    return {library(h),    version(h),   launcher(),    coordinator(),  worker_processes(), late_rows(h),
+            attention(h), alerts(),     durability(h), replication(h), prepared(h, now),   encoding()};
+}
+
+}  // namespace
+
+}  // namespace dtm::api
+
+using namespace dtm;
+
+DTM_FUNCTION(dtm_check) {
+    api::ResultRows rows(fcinfo);
+    for (const api::Finding& f : api::check()) {
+        pg::Args row;
+        row.text(std::string_view(f.level)).text(std::string_view(f.subject));
+        row.text(std::string_view(f.finding));
+        if (f.remedy.empty()) {
+            row.null();
+        } else {
+            row.text(std::string_view(f.remedy));
+        }
+        rows.add(row);
+    }
+    return Datum{0};
+}

@@ -1,0 +1,55 @@
+// See dispatch.hpp.
+#include "api/dispatch.hpp"
+
+#include "hub/settings.hpp"
+#include "hub/shared.hpp"
+
+extern "C" {
+#include "access/xlog.h"
+}
+
+namespace dtm::api {
+
+DispatchState dispatch_state() {
+    DispatchState d;
+    d.wanted = hub::settings.workers;
+    if (RecoveryInProgress()) {
+        d.what = Dispatch::standby;
+        d.because = "this server is a standby, where no coordinator runs";
+        d.remedy = "Ask the primary. After a promotion a coordinator starts here by itself.";
+        return d;
+    }
+    if (!hub::shared_memory_present()) {
+        d.what = Dispatch::not_preloaded;
+        d.because = "the server runs without dtm_pg in shared_preload_libraries";
+        d.remedy = "Add dtm_pg to shared_preload_libraries in postgresql.conf and restart the server.";
+        return d;
+    }
+    for (const hub::SlotInfo& slot : hub::slots()) {
+        if (slot.database != MyDatabaseId || slot.pid == 0) continue;
+        ++d.running;
+        d.wanted = slot.workers;
+    }
+    if (d.running >= d.wanted && d.running > 0) return d;
+    if (hub::launcher_pid() == 0) {
+        d.what = Dispatch::no_launcher;
+        d.because = "the process \"dtm launcher\" does not run";
+        d.remedy = "It restarts by itself within seconds; if not, the server log says why "
+                   "(max_worker_processes may be too small).";
+        return d;
+    }
+    d.what = Dispatch::no_coordinator;
+    d.because = d.running == 0 ? "no coordinator runs in this database"
+                               : "only " + std::to_string(d.running) + " of " +
+                                     std::to_string(d.wanted) + " coordinators run in this database";
+    d.remedy = "The launcher starts it within seconds; if not, the server log says why "
+               "(dtm.max_coordinators or max_worker_processes may be too small).";
+    return d;
+}
+
+std::chrono::milliseconds late_after() {
+    // Ten sweeps, but never so short that a restart of the coordinator looks like a fault.
+    return std::chrono::milliseconds(std::max(60000, 10 * hub::settings.sweep_interval_ms));
+}
+
+}  // namespace dtm::api

@@ -1,0 +1,255 @@
+// dtm_explain: a transaction as a tree, the way EXPLAIN shows a plan. The last line is one sentence: why
+// it waits, or how it ended. It must never fail on a row that exists.
+#include "api/dispatch.hpp"
+#include "api/progress.hpp"
+#include "api/result.hpp"
+#include "api/stored_progress.hpp"
+#include "core/decide.hpp"
+#include "hub/pending.hpp"
+#include "hub/settings.hpp"
+#include "store/access.hpp"
+
+#include <algorithm>
+
+namespace dtm::api {
+
+namespace {
+
+using core::BranchStatus;
+using core::Op;
+using core::Status;
+
+// An answer may be a whole HTML page; dtm.branch has all that is kept of it.
+constexpr std::size_t longest_answer = 200;
+
+std::string one_line(std::string_view text) {
+    std::string out(text.substr(0, longest_answer));
+    for (char& c : out) {
+        if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+    }
+    if (text.size() <= longest_answer) return out;
+    // Not in the middle of a UTF-8 character.
+    while (!out.empty() && (static_cast<unsigned char>(text[out.size()]) & 0xC0) == 0x80) out.pop_back();
+    return out + " …";
+}
+
+class Explainer {
+public:
+    Explainer(const store::Stored& row, pg::UnixTime now)
+        : row_(row), now_(now), progress_(read_progress(texts_of(row))), all_(operations(progress_)) {}
+
+    std::vector<std::string> lines() {
+        lines_.push_back(row_.trans_type + " " + row_.gid + "  status " + row_.status + " (age " +
+                         duration_text(now_ - row_.create_time) + ", owner " + row_.owner + ")");
+        for (const core::Branch& b : progress_.request.branches) {
+            width_ = std::max(width_, b.branch_id.size());
+        }
+        for (const Operation& o : all_) {
+            // In the order in which things happen: action first.
+            if (o.op == Op::compensate) continue;
+            show(o, true);
+            if (undoing() && o.op == Op::action) show_compensation(o.index);
+        }
+        lines_.push_back(conclusion());
+        return std::move(lines_);
+    }
+
+private:
+    bool undoing() const {
+        return progress_.request.type == core::TransType::saga &&
+               (progress_.state.status == Status::aborting || progress_.state.status == Status::failed);
+    }
+    const core::BranchState& branch(std::uint32_t i) const { return progress_.state.branches[i]; }
+    const std::string& id(std::uint32_t i) const { return progress_.request.branches[i].branch_id; }
+
+    void show_compensation(std::uint32_t index) {
+        for (const Operation& o : all_) {
+            if (o.op == Op::compensate && o.index == index) show(o, false);
+        }
+    }
+
+    void show(const Operation& o, bool with_id) {
+        std::string line = "  ";
+        std::string label = with_id ? std::string(o.branch_id()) : "";
+        label.resize(std::max(width_, label.size()), ' ');
+        std::string op(o.op_name());
+        op.resize(10, ' ');
+        line += label + "  " + op + "  ";
+        line += o.url.empty() ? "(no URL)" : std::string(o.url);
+        line += "  " + state_of(o);
+        lines_.push_back(std::move(line));
+        if (!o.life->last_answer.empty() && o.life->status != BranchStatus::succeed) {
+            lines_.push_back(std::string(width_ + 4, ' ') + "last answer: " +
+                             one_line(o.life->last_answer));
+        }
+    }
+
+    std::string attempts(const core::OpState& life) const {
+        std::string text = counted(life.attempts, "attempt", "attempts");
+        if (life.errors > 0) text += ", " + counted(life.errors, "error", "errors") + " in a row";
+        return text;
+    }
+
+    std::string state_of(const Operation& o) const {
+        const core::OpState& life = *o.life;
+        if (life.status == BranchStatus::succeed) {
+            return o.url.empty() ? "succeed (without a call)" : "succeed (" + attempts(life) + ")";
+        }
+        if (life.status == BranchStatus::failed) return "failed (" + attempts(life) + ")";
+        std::string text = "prepared";
+        if (life.attempts > 0) text += " (" + attempts(life) + ")";
+        const std::string why = blocker(o);
+        if (!why.empty()) return text + ", " + why;
+        if (life.next && *life.next > now_) return text + ", next call in " + when(*life.next);
+        return text;
+    }
+
+    // "in 17 s (2026-…)" without the "in".
+    std::string when(pg::UnixTime t) const {
+        return duration_text(t - now_) + " (" + time_text(t) + ")";
+    }
+
+    // What this operation waits for, apart from its time; "" when it is its turn.
+    std::string blocker(const Operation& o) const {
+        const Status status = progress_.state.status;
+        if (core::is_final(status)) return o.op == Op::compensate ? "not needed" : "not called any more";
+        if (o.op == Op::query) return "";
+        if (o.op == Op::action) {
+            if (status == Status::aborting) return "not called any more";
+            if (status == Status::prepared) return "waits for the message to be submitted";
+            return predecessors(o.index);
+        }
+        if (status != Status::aborting) return "not needed so far";
+        if (!branch(o.index).may_have_run) return "not needed: the action never ran";
+        return successors(o.index);
+    }
+
+    bool open_action(std::uint32_t i) const { return branch(i).action.status != BranchStatus::succeed; }
+
+    std::string predecessors(std::uint32_t i) const {
+        std::string names;
+        const auto name = [&](std::uint32_t p) {
+            if (!open_action(p)) return;
+            names += (names.empty() ? "waits for " : ", ") + id(p);
+        };
+        if (!progress_.request.options.concurrent && i > 0) {
+            // One after the other: the first open one holds up all that follow.
+            for (std::uint32_t p = 0; p < i && names.empty(); ++p) name(p);
+            if (!names.empty()) return names;
+        }
+        for (const std::uint32_t p : progress_.request.branches[i].after) name(p);
+        return names;
+    }
+
+    std::string successors(std::uint32_t i) const {
+        const auto to_be_undone = [&](std::uint32_t k) {
+            return branch(k).may_have_run && branch(k).compensate.status != BranchStatus::succeed;
+        };
+        const auto count = static_cast<std::uint32_t>(progress_.request.branches.size());
+        std::string names;
+        for (std::uint32_t k = 0; k < count; ++k) {
+            if (k == i || !to_be_undone(k)) continue;
+            const auto& after = progress_.request.branches[k].after;
+            const bool concurrent = progress_.request.options.concurrent;
+            const bool builds_on_it = std::find(after.begin(), after.end(), i) != after.end();
+            if (concurrent ? !builds_on_it : k < i) continue;
+            names += (names.empty() ? "waits until these are undone: " : ", ") + id(k);
+        }
+        return names;
+    }
+
+    std::string conclusion() const {
+        if (row_.status == "succeed" || row_.status == "failed") return ending();
+        return "waiting because " + reason();
+    }
+
+    std::string ending() const {
+        const bool good = row_.status == "succeed";
+        const auto& end = good ? row_.finish_time : row_.rollback_time;
+        std::string text = "finished: " + row_.status;
+        if (end) {
+            text += " at " + time_text(*end) + ", " + duration_text(*end - row_.create_time) +
+                    " after the submit";
+        }
+        if (row_.rollback_reason) text += "; reason: " + one_line(*row_.rollback_reason);
+        return text;
+    }
+
+    std::string reason() const {
+        if (hub::pending_contains(row_.gid)) {
+            return "this session has not committed it yet: nothing is called before that";
+        }
+        if (row_.attention) {
+            return "it was put aside: " + one_line(*row_.attention) +
+                   "; dtm_retry_now() takes it up again, dtm_force_stop() gives it up";
+        }
+        if (!progress_.unreadable.empty()) return "its row cannot be read: " + progress_.unreadable;
+        if (std::string time = waits_for_time(); !time.empty()) return time;
+        const DispatchState dispatch = dispatch_state();
+        if (!dispatch.because.empty()) return dispatch.because + "; dtm_check() says how to mend it";
+        for (const Operation& o : all_) {
+            if (o.life->status != BranchStatus::prepared || !blocker(o).empty()) continue;
+            return "the call of " + o.name() + " is in flight or about to be made";
+        }
+        return "the coordinator is about to look at it";
+    }
+
+    // The earliest time at which something happens, when nothing can before.
+    std::string waits_for_time() const {
+        const Operation* next = nullptr;
+        for (const Operation& o : all_) {
+            if (o.life->status != BranchStatus::prepared || !blocker(o).empty()) continue;
+            if (!o.life->next || *o.life->next <= now_) {
+                if (!row_.next_cron_time || *row_.next_cron_time <= now_) return "";
+                continue;
+            }
+            if (next == nullptr || *o.life->next < *next->life->next) next = &o;
+        }
+        if (next != nullptr) {
+            std::string text = next->name();
+            text += next->life->errors > 0
+                        ? " failed " + counted(next->life->errors, "time", "times") + " in a row"
+                        : " answered that it is still at work";
+            return text + "; next call in " + when(*next->life->next);
+        }
+        if (!row_.next_cron_time || *row_.next_cron_time <= now_) return "";
+        const auto delay = progress_.request.options.delay;
+        if (delay.count() > 0 && row_.create_time + delay > now_) {
+            return "it is delayed by " + duration_text(delay) + "; first call in " +
+                   when(row_.create_time + delay);
+        }
+        return "it is not due yet; next look in " + when(*row_.next_cron_time);
+    }
+
+    const store::Stored& row_;
+    const pg::UnixTime now_;
+    const Progress progress_;
+    const std::vector<Operation> all_;
+    std::size_t width_ = 2;
+    std::vector<std::string> lines_;
+};
+
+std::vector<std::string> explain(const std::string& gid) {
+    const Oid viewer = GetUserId();
+    const store::AsOwner as_owner;
+    const auto row = store::find(gid, viewer);
+    if (!row) unknown_gid(gid);
+    return Explainer(*row, pg::now()).lines();
+}
+
+}  // namespace
+
+}  // namespace dtm::api
+
+using namespace dtm;
+
+DTM_FUNCTION(dtm_explain) {
+    api::ResultRows rows(fcinfo);
+    if (PG_ARGISNULL(0)) return Datum{0};
+    for (const std::string& line : api::explain(pg::text_arg(fcinfo, 0))) {
+        pg::Args row;
+        row.text(std::string_view(line));
+        rows.add(row);
+    }
+    return Datum{0};
+}

@@ -1,0 +1,112 @@
+// dtm_grant and dtm_revoke: one word per kind of user instead of a list of GRANTs. They run GRANT and
+// REVOKE as their caller, who therefore needs the right to do so; they have no rights of their own.
+#include "api/result.hpp"
+
+extern "C" {
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+}
+
+namespace dtm::api {
+
+namespace {
+
+enum Level : unsigned { submit = 1, observe = 2, admin = 4 };
+
+struct Function {
+    unsigned levels;
+    bool internal;  // in schema dtm, not in the extension's
+    const char* signature;
+};
+
+// Admins see what observers see; they submit nothing unless they may do that, too.
+constexpr Function functions[] = {
+    {submit, false, "dtm_submit(jsonb)"},
+    {submit, false, "dtm_submit(text, jsonb[], text, jsonb)"},
+    {submit, false, "dtm_step(text, text, jsonb, integer[])"},
+    {submit, false, "dtm_new_gid()"},
+    {submit | observe | admin, false, "dtm_query(text)"},
+    {submit | observe | admin, false, "dtm_wait(text, interval)"},
+    {submit | observe | admin, false, "dtm_explain(text)"},
+    {submit | observe | admin, true,
+     "branches_of(text, text, text, timestamptz, timestamptz, text, text)"},
+    {submit | observe | admin, true,
+     "concern_of(text, text, text, timestamptz, timestamptz, text, text, text)"},
+    {submit | observe | admin, true, "state_transitions()"},
+    {observe | admin, true, "observe_all()"},
+    {observe | admin, true, "coordinators()"},
+    {observe | admin, false, "dtm_check()"},
+    {admin, false, "dtm_retry_now(text)"},
+    {admin, false, "dtm_force_stop(text)"},
+    {admin, false, "dtm_subscribe(text, text, text)"},
+    {admin, false, "dtm_unsubscribe(text, text)"},
+    {admin, false, "dtm_drop_topic(text)"},
+};
+
+struct View {
+    unsigned levels;
+    const char* name;
+};
+constexpr View views[] = {
+    {submit | observe | admin, "dtm.transaction"},
+    {submit | observe | admin, "dtm.branch"},
+    {submit | observe | admin, "dtm.attention"},
+    {observe | admin, "dtm.topic"},
+    {observe | admin, "dtm.stat_coordinator"},
+};
+
+Level parse_level(const std::string& level) {
+    if (level == "submit") return submit;
+    if (level == "observe") return observe;
+    if (level == "admin") return admin;
+    throw pg::SqlError("TD001", "unknown level " + quoted(level), "Field: level",
+                       "Levels are submit (submit, see one's own transactions), observe (see those "
+                       "of all roles) and admin (observe, retry, stop, topics).");
+}
+
+void run(const std::string& sql) {
+    const char* text = sql.c_str();
+    const int code = pg::call([&] { return SPI_execute(text, false, 0); });
+    if (code != SPI_OK_UTILITY) throw std::runtime_error("unexpected result of: " + sql);
+}
+
+std::string schema_of(Oid function) {
+    return pg::call([&] { return quote_identifier(get_namespace_name(get_func_namespace(function))); });
+}
+
+// verb: "GRANT" … "TO", "REVOKE" … "FROM"
+void change(Oid own_function, Oid role, unsigned levels, const char* verb, const char* preposition) {
+    const std::string to =
+        std::string(preposition) + " " +
+        std::string(pg::call([&] { return quote_identifier(GetUserNameFromId(role, false)); }));
+    const std::string schema = schema_of(own_function);
+    const pg::Spi spi;
+    const pg::SafeSearchPath path;
+    run(std::string(verb) + " USAGE ON SCHEMA dtm " + to);
+    for (const View& v : views) {
+        if (v.levels & levels) run(std::string(verb) + " SELECT ON TABLE " + v.name + " " + to);
+    }
+    for (const Function& f : functions) {
+        if (!(f.levels & levels)) continue;
+        run(std::string(verb) + " EXECUTE ON FUNCTION " + (f.internal ? "dtm" : schema) + "." +
+            f.signature + " " + to);
+    }
+}
+
+}  // namespace
+
+}  // namespace dtm::api
+
+using namespace dtm;
+
+DTM_FUNCTION(dtm_grant) {
+    const api::Level level = api::parse_level(pg::text_arg(fcinfo, 1));
+    api::change(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0), level, "GRANT", "TO");
+    PG_RETURN_VOID();
+}
+
+DTM_FUNCTION(dtm_revoke) {
+    api::change(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0), api::submit | api::observe | api::admin,
+                "REVOKE", "FROM");
+    PG_RETURN_VOID();
+}

@@ -1,0 +1,125 @@
+// decide(): hands the event to the type's rules, then derives from the round's account what must be
+// written and whether calls wait for it (design 7.3). Knows no type's rules and performs nothing.
+// Every crash is survived by the order that it prescribes: first the row, then what depends on it.
+#include "core/decide.hpp"
+
+#include "core/round.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace dtm::core {
+namespace {
+
+bool any_in_flight(const State& state) {
+    return state.query.in_flight || std::ranges::any_of(state.branches, [](const BranchState& b) {
+               return b.action.in_flight || b.compensate.in_flight;
+           });
+}
+
+bool is_awaited(State& state, const Answer& answer) {
+    if (answer.op != Op::query && answer.branch >= state.branches.size()) return false;
+    return op_state(state, answer.branch, answer.op).in_flight;
+}
+
+void stamp_as_written(State& state) {
+    state.durable_fresh = false;
+    state.durable_may_have_run.resize(state.branches.size());
+    for (std::size_t i = 0; i < state.branches.size(); ++i)
+        state.durable_may_have_run[i] = state.branches[i].may_have_run;
+}
+
+// 1. A decision precedes its consequences (P5), a final status whoever waits for it.
+// 2. The frontier precedes the call that moves it (P6).
+// 3. Attempts and times precede nothing, but must not live in memory only while nothing is in flight:
+//    then "no write" means that the row says it all, and the transaction may be forgotten.
+Write needed_write(const Round& r) {
+    if (r.decided || r.frontier) return Write::flush;
+    if (r.retrying) return Write::lazy;
+    if (!r.changed) return Write::none;
+    return r.request.options.exact_progress || !any_in_flight(r.out.state) ? Write::lazy
+                                                                          : Write::none;
+}
+
+Decision evaluate(const Request& request, State&& state, const Answer* answer, Time now,
+                  const Policy& policy) {
+    Round r{.request = request, .policy = policy, .now = now, .out = {}};
+    r.out.state = std::move(state);
+    switch (request.type) {
+        case TransType::saga: run_saga(r, answer); break;
+        case TransType::msg: run_msg(r, answer); break;
+        case TransType::tcc:
+        case TransType::xa:
+        case TransType::workflow: break;
+    }
+    r.out.write = needed_write(r);
+    if (r.out.write != Write::none) stamp_as_written(r.out.state);
+    if (is_final(r.out.state.status)) r.out.wake.reset();
+    return std::move(r.out);
+}
+
+// What evaluate() would wait for, without doing it: `at_once` when it would not wait.
+std::optional<Time> earliest(const Request& request, const State& state, Time now, Time at_once,
+                             const Policy& policy) {
+    const Decision trial = evaluate(request, State(state), nullptr, now, policy);
+    const bool acts = !trial.calls.empty() || trial.state.status != state.status;
+    return acts ? at_once : trial.wake;
+}
+
+}  // namespace
+
+Decision decide(const Request& request, State state, const Event& event, Time now,
+                const Policy& policy) {
+    const Answer* answer = std::get_if<Answer>(&event);
+    const bool ignored = answer && !is_awaited(state, *answer);
+    if (!ignored && !is_final(state.status))
+        return evaluate(request, std::move(state), answer, now, policy);
+
+    Decision unchanged;
+    if (!is_final(state.status)) unchanged.wake = earliest(request, state, now, now, policy);
+    unchanged.state = std::move(state);
+    return unchanged;
+}
+
+State initial_state(const Request& request, Status status, Time create_time) {
+    State state;
+    state.status = status;
+    state.create_time = create_time;
+    state.branches.resize(request.branches.size());
+    return state;
+}
+
+State recovered_fresh_state(const Request& request, Status status, Time create_time) {
+    State state = initial_state(request, status, create_time);
+    for (BranchState& b : state.branches) b.may_have_run = true;
+    return state;
+}
+
+std::optional<Time> next_due(const Request& request, const State& state, const Policy& policy) {
+    if (is_final(state.status)) return std::nullopt;
+    // "Now" without a clock: the one instant that is surely over.
+    const Time at_once = state.create_time;
+    if (any_in_flight(state)) return at_once;
+    return earliest(request, state, at_once, at_once, policy);
+}
+
+bool force_stop(const Request& request, State& state) {
+    const auto to = target(request.type, state.status, Trigger::force_stop);
+    if (!to) return false;
+    state.status = *to;
+    stamp_as_written(state);
+    return true;
+}
+
+void retry_now(State& state, Time now) {
+    const auto hurry = [now](OpState& op) {
+        if (op.next && *op.next > now) op.next = now;
+    };
+    hurry(state.query);
+    for (BranchState& b : state.branches) {
+        hurry(b.action);
+        hurry(b.compensate);
+    }
+}
+
+}  // namespace dtm::core

@@ -1,0 +1,92 @@
+// The one place that decides what happens to a global transaction. decide() is a pure function of the
+// request, the state, the event and the time; it performs nothing and can be enumerated. It survives
+// every crash by construction: whatever must not be lost is returned as a write that precedes a call.
+#pragma once
+
+#include "core/types.hpp"
+
+#include <variant>
+
+namespace dtm::core {
+
+// The state was read from the store (or just made by a submit). Nothing is in flight.
+struct Loaded {};
+
+// A call came back. Ignored when that operation is not in flight (a late or foreign answer, P4).
+struct Answer {
+    std::uint32_t branch = 0;  // index into Request::branches; 0 for Op::query
+    Op op = Op::action;
+    Outcome outcome;
+};
+
+// A time the last decision asked for (Decision::wake) has come. Harmless when it has not.
+struct Timer {};
+
+using Event = std::variant<Loaded, Answer, Timer>;
+
+// Call this branch operation now (or as soon as the write is durable, see Write).
+struct Call {
+    std::uint32_t branch = 0;
+    Op op = Op::action;
+    bool operator==(const Call&) const = default;
+};
+
+// What the row needs before or after the calls of the same decision (design 7.3).
+enum class Write : std::uint8_t {
+    none,   // the row may stay as it is
+    lazy,   // write the state with the next settle; the calls need not wait
+    flush,  // the state must be durable before any of the calls leaves; until it is, calls of
+            // later decisions about the same transaction wait with them
+};
+
+// A branch keeps failing: reported once per branch operation, when its consecutive errors reach
+// Policy::alert_retry_limit (dtm-compat.md 5.12 without D13's faults).
+struct Alert {
+    std::uint32_t branch = 0;
+    Op op = Op::action;
+    std::uint32_t retry_count = 0;
+    std::string error;
+};
+
+struct Decision {
+    State state;
+    std::vector<Call> calls;      // in order; their OpStates are in_flight in `state`
+    Write write = Write::none;
+    std::optional<Time> wake;     // earliest time at which Timer can change something; none if final
+    std::vector<Alert> alerts;
+};
+
+// Preconditions: state.branches.size() == request.branches.size(). Never throws but bad_alloc.
+// A final state is returned unchanged, without calls.
+Decision decide(const Request& request, State state, const Event& event, Time now,
+                const Policy& policy);
+
+// The state a submit creates. `status` is submitted or prepared.
+State initial_state(const Request& request, Status status, Time create_time);
+
+// The state after reading a row that an earlier life of the coordinator may have worked on: a fresh
+// row (no progress stored) means "every action may have run" (design 7.3, the frontier).
+State recovered_fresh_state(const Request& request, Status status, Time create_time);
+
+// When the row should be looked at by the sweep if nobody holds it in memory: now for a fresh or
+// in-flight one, the earliest retry or deadline otherwise; none when final or inert.
+std::optional<Time> next_due(const Request& request, const State& state, const Policy& policy);
+
+// Operator verb: any unfinished transaction becomes failed, nothing else is called
+// (dtm-compat.md 1.5.7). Returns false, and changes nothing, where the table has no such edge.
+bool force_stop(const Request& request, State& state);
+
+// Operator verb: all waiting operations become due at `now`, attempts are kept.
+void retry_now(State& state, Time now);
+
+// Policy arithmetic, exposed for the views and the tests. All in seconds of the options' unit.
+Seconds base_interval(const Request&, const Policy&);
+// base * 2^errors, capped, plus a jitter of up to 10 % that depends only on (gid, branch, errors), so
+// that a thousand transactions which failed together do not come back together.
+Micros backoff(const Request&, std::uint32_t branch, Op, std::uint32_t errors, const Policy&);
+// nullopt: never times out (a saga without timeout_to_fail).
+std::optional<Time> deadline(const Request&, const State&, const Policy&);
+// The largest current interval of the open operations: dtm's next_cron_interval.
+Seconds current_interval(const Request&, const State&, const Policy&);
+
+}  // namespace dtm::core

@@ -1,0 +1,60 @@
+// Private to core: what one evaluation of one transaction carries along, and the steps that sagas and
+// messages share. It keeps the account from which decide() derives the write. Knows no type's rules;
+// forgetting to write cannot happen in a type's file, because only the account decides about it.
+#pragma once
+
+#include "core/decide.hpp"
+#include "core/machine.hpp"
+
+#include <algorithm>
+
+namespace dtm::core {
+
+// A century. Above it create_time + option leaves the range of a microsecond timestamp.
+constexpr Seconds kLongest{100LL * 365 * 86400};
+constexpr Seconds bounded(Seconds s) { return std::clamp(s, Seconds{0}, kLongest); }
+
+struct Round {
+    const Request& request;
+    const Policy& policy;
+    Time now;
+    Decision out;
+
+    bool changed = false;   // the state says something that the row does not
+    bool decided = false;   // the status moved
+    bool retrying = false;  // an answer was not final: attempts and times are worth a write
+    bool frontier = false;  // a call goes beyond what the row admits as started
+
+    State& state() { return out.state; }
+
+    // Moves along the table; false, and nothing done, where it has no such edge.
+    bool move(Trigger);
+
+    // The operation of the answer is no longer in flight, whatever the answer says.
+    OpState& accept(const Answer&);
+    void succeed(OpState&);
+    void fail(OpState&, const Outcome&);
+    // Not final: the operation waits (dtm-compat.md 5.10.2) and may raise an alert.
+    void postpone(OpState&, const Answer&);
+
+    // Brings a prepared operation as far as it goes now: it waits for its time, is called, or, having
+    // no URL, succeeds. True when it succeeded.
+    bool attempt(std::uint32_t branch, Op op);
+
+    // Attempts every action whose predecessors have succeeded. True when no action is left.
+    bool attempt_actions();
+
+    bool all_actions_succeeded() const;
+    void wake_at(Time);
+
+private:
+    bool released_by_orders(std::uint32_t branch) const;
+};
+
+OpState& op_state(State&, std::uint32_t branch, Op);
+
+// The types' rules: saga.cpp, msg.cpp. `answer` is null when nothing came back.
+void run_saga(Round&, const Answer* answer);
+void run_msg(Round&, const Answer* answer);
+
+}  // namespace dtm::core

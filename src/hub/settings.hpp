@@ -1,0 +1,34 @@
+// The settings of dtm_pg (GUCs, all named dtm.*), in one place. Reading one is reading a variable;
+// nothing here acts on them.
+#pragma once
+
+#include "core/types.hpp"
+
+namespace dtm::hub {
+
+struct Settings {
+    // Defaults for transactions that do not say otherwise (dtm-compat.md 5.15).
+    int retry_interval_s = 10;
+    int timeout_to_fail_s = 35;
+    int request_timeout_s = 3;
+    int max_retry_interval_s = 3600;
+    // The coordinator.
+    int sweep_interval_ms = 1000;
+    int max_in_flight = 1000;
+    int max_in_flight_per_host = 100;
+    int max_active = 10000;
+    int alert_retry_limit = 3;
+    char* alert_webhook = nullptr;
+    int workers = 1;
+    int max_coordinators = 16;
+    char* node_name = nullptr;
+};
+
+extern Settings settings;
+
+// Called once from _PG_init, whether the library is preloaded or not.
+void define_settings();
+
+core::Policy policy();
+
+}  // namespace dtm::hub

@@ -1,0 +1,70 @@
+// The network thread: calls HTTP endpoints with libcurl's multi interface and hands answers back
+// through a queue and a file descriptor. Plain C++: knows no PostgreSQL, no dtm, and links into a test
+// program of its own (TSan). It survives dead, slow and hostile peers: every call ends, by its own
+// timeout at the latest, and no answer is larger than the cap.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dtm::net {
+
+struct Settings {
+    std::uint32_t max_in_flight = 1000;        // above it, calls queue in this object
+    std::uint32_t max_in_flight_per_host = 100;  // likewise, per scheme://host:port
+    std::size_t max_body = 64 * 1024;          // bytes of an answer that are kept; the rest is cut
+    std::string user_agent = "dtm_pg";
+};
+
+struct Call {
+    std::uint64_t id = 0;  // the caller's; comes back in the Reply
+    bool post = false;
+    std::string url;
+    std::string_view body;             // must stay valid as long as `keep` lives
+    std::shared_ptr<const void> keep;
+    std::vector<std::string> headers;  // "Name: value"; "Name:" removes libcurl's default
+    std::chrono::milliseconds timeout{3000};  // counts from the moment the call starts, not queues
+};
+
+struct Reply {
+    std::uint64_t id = 0;
+    long status = 0;      // 0: no HTTP answer was received
+    std::string body;     // at most Settings::max_body bytes
+    std::string error;    // transport error in words, empty when an answer was received
+    std::chrono::microseconds elapsed{0};
+};
+
+struct Stats {
+    std::uint64_t calls = 0, replies = 0, transport_errors = 0, connects = 0;
+    std::uint32_t in_flight = 0, queued = 0;
+};
+
+class Client {
+public:
+    // Starts the thread with all signals blocked. Throws std::runtime_error when it cannot.
+    explicit Client(Settings settings);
+    // Abandons what is in flight and joins the thread; returns within 100 ms.
+    ~Client();
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+
+    // Hands over calls; never blocks on the network. The vector is left empty.
+    void submit(std::vector<Call>& calls);
+    // Appends all answers that have come so far.
+    void drain(std::vector<Reply>& replies);
+    // Readable while drain() has something to give; cleared by drain().
+    int ready_fd() const;
+    // Applies to calls started from now on.
+    void configure(Settings settings);
+    Stats stats() const;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dtm::net

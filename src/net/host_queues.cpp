@@ -1,0 +1,102 @@
+#include "net/host_queues.hpp"
+
+#include <algorithm>
+
+namespace dtm::net {
+
+namespace {
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+// Names of idle hosts are kept so that their entry need not be made again, but not for ever: the
+// names come from requests.
+constexpr std::size_t max_idle_hosts = 1024;
+
+}  // namespace
+
+std::string host_key(std::string_view url) {
+    std::string key;
+    const std::size_t scheme_end = url.find("://");
+    if (scheme_end == url.npos) return key;
+    std::string_view authority = url.substr(scheme_end + 3);
+    authority = authority.substr(0, authority.find_first_of("/?#"));
+    if (const auto at = authority.rfind('@'); at != authority.npos) authority.remove_prefix(at + 1);
+    key.reserve(scheme_end + 3 + authority.size() + 4);
+    for (const char c : url.substr(0, scheme_end)) key += lower(c);
+    const bool tls = key == "https";
+    key += "://";
+    for (const char c : authority) key += lower(c);
+    const std::size_t colon = authority.rfind(':');
+    const bool has_port = colon != authority.npos && authority.find(']', colon) == authority.npos;
+    if (!has_port) key += ':';
+    if (!has_port || colon + 1 == authority.size()) key += tls ? "443" : "80";
+    return key;
+}
+
+void HostQueues::set_limits(std::uint32_t max_in_flight, std::uint32_t max_per_host) {
+    max_in_flight_ = std::max<std::uint32_t>(max_in_flight, 1);
+    max_per_host_ = std::max<std::uint32_t>(max_per_host, 1);
+    // The last eighth of all places is for hosts that have none: however many dead hosts sit on the
+    // others until their timeouts, a live one can always have one call in flight.
+    reserve_ = max_in_flight_ / 8;
+    for (auto& [key, host] : hosts_) give_turn(host);
+}
+
+bool HostQueues::may_start(const Host& host) const {
+    return in_flight_ < (host.in_flight == 0 ? max_in_flight_ : max_in_flight_ - reserve_);
+}
+
+void HostQueues::give_turn(Host& host) {
+    if (host.in_turn || host.waiting.empty() || host.in_flight >= max_per_host_) return;
+    turns_.push_back(&host);
+    host.in_turn = true;
+}
+
+void HostQueues::add(Call call) {
+    std::string key = host_key(call.url);
+    const auto [entry, is_new] = hosts_.try_emplace(std::move(key));
+    Host& host = entry->second;
+    if (is_new) host.key = entry->first;
+    host.waiting.push_back(std::move(call));
+    ++waiting_;
+    give_turn(host);
+}
+
+std::optional<HostQueues::Next> HostQueues::take() {
+    if (waiting_ == 0 || in_flight_ >= max_in_flight_) return std::nullopt;
+    // Hosts that only the reserve keeps out stay in the list, in order. A look at each is bounded by
+    // the number of hosts, and happens only when seven eighths of the places are taken.
+    for (auto turn = turns_.begin(); turn != turns_.end();) {
+        Host& host = **turn;
+        if (host.in_flight >= max_per_host_) {  // the limit was lowered
+            host.in_turn = false;
+            turn = turns_.erase(turn);
+            continue;
+        }
+        if (!may_start(host)) {
+            ++turn;
+            continue;
+        }
+        turns_.erase(turn);
+        host.in_turn = false;
+        Next next{std::move(host.waiting.front()), &host};
+        host.waiting.pop_front();
+        --waiting_;
+        ++host.in_flight;
+        ++in_flight_;
+        give_turn(host);  // at the end: the others come first
+        return next;
+    }
+    return std::nullopt;
+}
+
+void HostQueues::finished(Host* host) {
+    --host->in_flight;
+    --in_flight_;
+    give_turn(*host);
+    if (host->in_flight == 0 && host->waiting.empty() && hosts_.size() > max_idle_hosts) {
+        hosts_.erase(hosts_.find(host->key));
+    }
+}
+
+}  // namespace dtm::net

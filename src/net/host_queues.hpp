@@ -1,0 +1,59 @@
+// Who may be called next: calls wait in one queue per host, first in, first out, and the hosts take
+// turns. Knows limits and nothing of sockets. It survives a host that never answers: such a host fills
+// its own limit and never another host's (P8).
+#pragma once
+
+#include "net/client.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+namespace dtm::net {
+
+// "http://host:80" of a URL: lower case, without user and password, with the port. Whatever has no
+// scheme or no host is a host of its own.
+std::string host_key(std::string_view url);
+
+class HostQueues {
+public:
+    struct Host {
+        std::deque<Call> waiting;
+        std::uint32_t in_flight = 0;
+        bool in_turn = false;  // member of turns_
+        std::string key;
+    };
+
+    // A call that may start now. The host stays valid until finished() is told about it.
+    struct Next {
+        Call call;
+        Host* host;
+    };
+
+    void set_limits(std::uint32_t max_in_flight, std::uint32_t max_per_host);
+    void add(Call call);
+    // The next call of the host whose turn it is, or nothing: nobody waits or all limits are reached.
+    std::optional<Next> take();
+    void finished(Host* host);
+
+    std::uint32_t in_flight() const { return in_flight_; }
+    std::uint32_t waiting() const { return waiting_; }
+
+private:
+    bool may_start(const Host& host) const;
+    void give_turn(Host& host);
+
+    std::unordered_map<std::string, Host> hosts_;  // node based: pointers stay valid
+    std::list<Host*> turns_;  // hosts that have a call waiting and are below their own limit
+    std::uint32_t max_in_flight_ = 1;
+    std::uint32_t max_per_host_ = 1;
+    std::uint32_t reserve_ = 0;
+    std::uint32_t in_flight_ = 0;
+    std::uint32_t waiting_ = 0;
+};
+
+}  // namespace dtm::net

@@ -1,0 +1,78 @@
+// The event loop of the network thread: libcurl's multi interface on an epoll set of our own. It lives
+// in that thread alone and is not thread-safe. Calls go in, replies come out; who brings and fetches
+// them is client.cpp's business.
+#pragma once
+
+#include "net/client.hpp"
+#include "net/host_queues.hpp"
+#include "net/transfer.hpp"
+#include "net/unique_fd.hpp"
+
+#include <curl/curl.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+namespace dtm::net {
+
+class Loop final : private SocketObserver {
+public:
+    // `wake_fd` is an eventfd; writing to it ends run_once()'s wait. Throws std::runtime_error.
+    Loop(Settings settings, int wake_fd);
+    ~Loop();
+    Loop(const Loop&) = delete;
+    Loop& operator=(const Loop&) = delete;
+
+    void configure(Settings settings);
+    void add(Call call) { queues_.add(std::move(call)); }
+    // Starts what may start, waits for something to happen, and appends the answers that came.
+    void run_once(std::vector<Reply>& replies);
+
+    std::uint32_t in_flight() const { return queues_.in_flight(); }
+    std::uint32_t waiting() const { return queues_.waiting(); }
+    std::uint64_t connects() const { return connects_; }
+
+private:
+    struct MultiDeleter {
+        void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
+    };
+    // What epoll and libcurl know about a descriptor.
+    struct Socket {
+        std::uint32_t registered = 0;  // events in the epoll set; 0: not a member
+        bool wanted = false;           // libcurl wants events
+        bool ours = false;             // opened and closed through our callbacks
+    };
+
+    void opened(int fd) noexcept override;
+    void closing(int fd) noexcept override;
+    static int on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept;
+    static int on_timer(CURLM*, long timeout_ms, void* self) noexcept;
+
+    Socket& socket(int fd);
+    void watch(int fd, std::uint32_t events) noexcept;
+    void start_waiting_calls(std::vector<Reply>& replies);
+    void start(HostQueues::Next next, std::vector<Reply>& replies);
+    void collect(std::vector<Reply>& replies);
+    void wait_and_dispatch();
+    void act(curl_socket_t fd, int events);
+    void act_on_timeout();
+    std::unique_ptr<Transfer> idle_transfer();
+    void keep_for_reuse(std::unique_ptr<Transfer> transfer);
+
+    Settings settings_;
+    UniqueFd epoll_;
+    int wake_fd_;
+    std::vector<Socket> sockets_;  // by descriptor; before multi_, whose end reports to it
+    std::unique_ptr<CURLM, MultiDeleter> multi_;
+    HostQueues queues_;
+    std::unordered_map<Transfer*, std::unique_ptr<Transfer>> running_;
+    std::vector<std::unique_ptr<Transfer>> idle_;
+    std::optional<std::chrono::steady_clock::time_point> curl_deadline_;
+    std::uint64_t connects_ = 0;
+};
+
+}  // namespace dtm::net

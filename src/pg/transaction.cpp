@@ -1,0 +1,51 @@
+// See transaction.hpp. An abort that fails itself is beyond repair for this process: PostgreSQL turns
+// it into a FATAL or PANIC of its own, so the destructors need no fallback.
+#include "pg/transaction.hpp"
+
+extern "C" {
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+}
+
+namespace dtm::pg {
+
+Transaction::Transaction() {
+    call([] {
+        SetCurrentStatementStartTimestamp();
+        StartTransactionCommand();
+        PushActiveSnapshot(GetTransactionSnapshot());
+    });
+}
+
+Transaction::~Transaction() {
+    if (open_) AbortCurrentTransaction();
+}
+
+void Transaction::commit() {
+    call([] {
+        if (ActiveSnapshotSet()) PopActiveSnapshot();
+        CommitTransactionCommand();
+    });
+    open_ = false;
+}
+
+Subtransaction::Subtransaction() : memory_(CurrentMemoryContext), owner_(CurrentResourceOwner) {
+    call([] { BeginInternalSubTransaction(nullptr); });
+    MemoryContextSwitchTo(memory_);
+}
+
+Subtransaction::~Subtransaction() {
+    if (!open_) return;
+    RollbackAndReleaseCurrentSubTransaction();
+    MemoryContextSwitchTo(memory_);
+    CurrentResourceOwner = owner_;
+}
+
+void Subtransaction::commit() {
+    call([] { ReleaseCurrentSubTransaction(); });
+    open_ = false;
+    MemoryContextSwitchTo(memory_);
+    CurrentResourceOwner = owner_;
+}
+
+}  // namespace dtm::pg

@@ -1,0 +1,79 @@
+// See health.hpp.
+#include "store/health.hpp"
+
+namespace dtm::store {
+
+namespace {
+
+void read_rows(Health& h, pg::UnixTime late_before) {
+    static pg::Statement late(
+        "SELECT pg_catalog.count(*), pg_catalog.min(next_cron_time) FROM dtm.trans"
+        " WHERE next_cron_time IS NOT NULL AND next_cron_time OPERATOR(pg_catalog.<) $1",
+        {TIMESTAMPTZOID});
+    pg::Args args;
+    args.time(late_before);
+    const pg::Rows rows = late.execute(args, true);
+    h.late = rows.int8(0, 1);
+    h.oldest_due = rows.opt_time(0, 2);
+
+    static pg::Statement aside(
+        "SELECT pg_catalog.count(*) FROM dtm.trans WHERE attention IS NOT NULL"
+        " AND status OPERATOR(pg_catalog.<>) ALL ('{succeed,failed}'::pg_catalog.text[])",
+        {});
+    pg::Args none;
+    h.unfinished_aside = aside.execute(none, true).int8(0, 1);
+}
+
+void read_server(Health& h) {
+    static pg::Statement settings(
+        "SELECT pg_catalog.current_setting('fsync')::pg_catalog.bool,"
+        " pg_catalog.current_setting('synchronous_commit'),"
+        " pg_catalog.current_setting('synchronous_standby_names'),"
+        " pg_catalog.current_setting('shared_preload_libraries'),"
+        " (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication"
+        "   WHERE sync_state OPERATOR(pg_catalog.=) 'async'),"
+        " (SELECT extversion FROM pg_catalog.pg_extension"
+        "   WHERE extname OPERATOR(pg_catalog.=) 'dtm_pg')",
+        {});
+    pg::Args none;
+    const pg::Rows rows = settings.execute(none, true);
+    h.fsync = rows.boolean(0, 1);
+    h.synchronous_commit = rows.text(0, 2);
+    h.synchronous_standby_names = rows.text(0, 3);
+    h.preload_libraries = rows.text(0, 4);
+    h.asynchronous_standbys = rows.int8(0, 5);
+    h.extension_version = rows.opt_text(0, 6).value_or("");
+}
+
+void read_prepared(Health& h) {
+    // A prepared transaction's locks are listed under the virtual transaction -1/xid.
+    static pg::Statement prepared(
+        "SELECT p.gid, p.prepared, pg_catalog.count(*) OVER ()"
+        " FROM pg_catalog.pg_prepared_xacts p"
+        " WHERE p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()"
+        " AND EXISTS (SELECT FROM pg_catalog.pg_locks l"
+        "   WHERE l.virtualtransaction OPERATOR(pg_catalog.=)"
+        "     ('-1/' OPERATOR(pg_catalog.||) p.transaction::pg_catalog.text)"
+        "   AND l.relation OPERATOR(pg_catalog.=) 'dtm.trans'::pg_catalog.regclass::pg_catalog.oid)"
+        " ORDER BY p.prepared LIMIT 1",
+        {});
+    pg::Args none;
+    const pg::Rows rows = prepared.execute(none, true);
+    if (rows.size() == 0) return;
+    h.oldest_prepared_name = rows.text(0, 1);
+    h.oldest_prepared = rows.time(0, 2);
+    h.prepared = rows.int8(0, 3);
+}
+
+}  // namespace
+
+Health health(pg::UnixTime late_before) {
+    const pg::SafeSearchPath path;
+    Health h;
+    read_rows(h, late_before);
+    read_server(h);
+    read_prepared(h);
+    return h;
+}
+
+}  // namespace dtm::store

@@ -1,0 +1,31 @@
+// The facts of this database and server that dtm_check() judges. Reads only; judges nothing. Runs
+// within a store::AsOwner; names are resolved in pg_catalog alone.
+#pragma once
+
+#include "pg/spi.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace dtm::store {
+
+struct Health {
+    std::int64_t late = 0;  // rows due before the time given
+    std::optional<pg::UnixTime> oldest_due;
+    std::int64_t unfinished_aside = 0;  // rows put aside with a reason
+    bool fsync = true;
+    std::string synchronous_commit;
+    std::string synchronous_standby_names;
+    std::int64_t asynchronous_standbys = 0;
+    std::string preload_libraries;
+    std::string extension_version;
+    // Prepared transactions of this database that hold locks on dtm.trans.
+    std::int64_t prepared = 0;
+    std::optional<pg::UnixTime> oldest_prepared;
+    std::string oldest_prepared_name;
+};
+
+Health health(pg::UnixTime late_before);
+
+}  // namespace dtm::store

@@ -1,0 +1,37 @@
+// One row of dtm.trans with everything in it, for people who ask. A role finds its own transactions,
+// who may execute dtm.observe_all() finds all of them; to others a gid does not exist. Reads with the
+// active snapshot and locks nothing. Runs within a store::AsOwner.
+#pragma once
+
+#include "pg/spi.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace dtm::store {
+
+struct Stored {
+    std::string gid;
+    std::string trans_type;
+    std::string status;
+    std::string owner;  // the role's name, or its OID when it is gone
+    std::string request;
+    std::optional<std::string> progress;
+    std::int64_t version = 0;
+    pg::UnixTime create_time{};
+    pg::UnixTime update_time{};
+    std::optional<pg::UnixTime> finish_time;
+    std::optional<pg::UnixTime> rollback_time;
+    std::optional<pg::UnixTime> next_cron_time;
+    std::optional<std::int32_t> next_cron_interval;
+    std::optional<std::string> last_error;
+    std::optional<std::string> rollback_reason;
+    std::optional<std::string> result;
+    std::optional<std::string> attention;
+};
+
+std::optional<Stored> find(std::string_view gid, Oid viewer);
+std::optional<std::string> find_status(std::string_view gid, Oid viewer);
+
+}  // namespace dtm::store

@@ -1,0 +1,274 @@
+// See trans.hpp. Two rules keep this file honest: every value travels as a parameter, and every update
+// says which version of the row it read.
+#include "store/trans.hpp"
+
+#include <unordered_map>
+
+namespace dtm::store {
+namespace {
+
+using pg::Args;
+using pg::Statement;
+
+constexpr const char* columns =
+    "gid, trans_type, status, owner::pg_catalog.oid, request, progress, version, rollback_reason,"
+    " create_time, next_cron_time, xmin, attention";
+
+Row read_row(const pg::Rows& rows, std::size_t i) {
+    Row row;
+    row.gid = rows.text(i, 1);
+    const auto type = core::parse_trans_type(rows.text(i, 2));
+    const auto status = core::parse_status(rows.text(i, 3));
+    row.owner = rows.oid(i, 4);
+    row.request = rows.text(i, 5);
+    row.progress = rows.opt_text(i, 6);
+    row.version = rows.int8(i, 7);
+    row.rollback_reason = rows.opt_text(i, 8).value_or("");
+    row.create_time = rows.time(i, 9);
+    row.next_cron_time = rows.opt_time(i, 10);
+    row.xmin = DatumGetTransactionId(rows.value(i, 11));
+    row.attention = rows.opt_text(i, 12);
+    if (type && status) {
+        row.type = *type;
+        row.status = *status;
+    } else if (!row.attention) {
+        row.attention = "this version of dtm_pg does not know the type or the status of this row";
+    }
+    return row;
+}
+
+std::vector<Row> read_rows(const pg::Rows& rows) {
+    std::vector<Row> all;
+    all.reserve(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) all.push_back(read_row(rows, i));
+    return all;
+}
+
+std::optional<Row> first(std::vector<Row> rows) {
+    if (rows.empty()) return std::nullopt;
+    return std::move(rows.front());
+}
+
+const std::string& select_sql() {
+    static const std::string sql = std::string("SELECT ") + columns +
+                                   " FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY ($1)";
+    return sql;
+}
+
+}  // namespace
+
+bool insert(const NewTrans& t) {
+    static Statement statement(
+        "INSERT INTO dtm.trans (gid, trans_type, status, owner, request, next_cron_time,"
+        " next_cron_interval) VALUES ($1, $2, $3, $4::pg_catalog.regrole, $5, $6, $7)"
+        " ON CONFLICT (gid) DO NOTHING",
+        {TEXTOID, TEXTOID, TEXTOID, OIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID});
+    Args args;
+    args.text(t.gid)
+        .text(to_string(t.type))
+        .text(to_string(t.status))
+        .oid(t.owner)
+        .text(t.request)
+        .time(t.due)
+        .int4(t.interval_s);
+    return statement.execute(args).processed() == 1;
+}
+
+std::vector<Row> load(std::span<const std::string> gids) {
+    static Statement statement(select_sql().c_str(), {TEXTARRAYOID});
+    std::vector<std::string_view> views(gids.begin(), gids.end());
+    Args args;
+    args.texts(views);
+    return read_rows(statement.execute(args));
+}
+
+std::optional<Row> load_one(std::string_view gid) {
+    const std::string one[] = {std::string(gid)};
+    return first(load(one));
+}
+
+std::optional<Row> lock_one(std::string_view gid) {
+    static const std::string sql = select_sql() + " FOR NO KEY UPDATE";
+    static Statement statement(sql.c_str(), {TEXTARRAYOID});
+    const std::string_view one[] = {gid};
+    Args args;
+    args.texts(one);
+    return first(read_rows(statement.execute(args)));
+}
+
+std::vector<Due> due(std::optional<core::Time> from, core::Time until, int worker, int workers,
+                     long limit) {
+    static Statement whole(
+        "SELECT gid, next_cron_time FROM dtm.trans WHERE next_cron_time IS NOT NULL"
+        " AND next_cron_time OPERATOR(pg_catalog.>=) $1 AND next_cron_time OPERATOR(pg_catalog.<=) $2"
+        " ORDER BY next_cron_time LIMIT $3",
+        {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID});
+    // hashtext() of a "C" column is the same hash as hub::slice_of.
+    static Statement slice(
+        "SELECT gid, next_cron_time FROM dtm.trans WHERE next_cron_time IS NOT NULL"
+        " AND next_cron_time OPERATOR(pg_catalog.>=) $1 AND next_cron_time OPERATOR(pg_catalog.<=) $2"
+        " AND (pg_catalog.hashtext(gid)::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295::pg_catalog.int8)"
+        " OPERATOR(pg_catalog.%) $4 OPERATOR(pg_catalog.=) $5"
+        " ORDER BY next_cron_time LIMIT $3",
+        {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID});
+    Args args;
+    if (from) {
+        args.time(*from);
+    } else {
+        args.datum(TimestampTzGetDatum(DT_NOBEGIN));
+    }
+    args.time(until).int8(limit);
+    if (workers > 1) args.int8(workers).int8(worker);
+    const pg::Rows rows = (workers > 1 ? slice : whole).execute(args);
+    std::vector<Due> all;
+    all.reserve(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        all.push_back({std::string(rows.text(i, 1)), rows.time(i, 2)});
+    }
+    return all;
+}
+
+namespace {
+
+// The returned gids say which rows were written; what is missing had another version.
+void find_conflicts(const pg::Rows& written, std::span<const Settlement> all,
+                    std::span<const std::size_t> wanted, std::vector<std::size_t>& conflicts) {
+    if (written.processed() == wanted.size()) return;
+    std::unordered_map<std::string_view, std::size_t> missing;
+    for (std::size_t i : wanted) missing.emplace(all[i].gid, i);
+    for (std::size_t i = 0; i < written.size(); ++i) missing.erase(written.text(i, 1));
+    for (const auto& [gid, i] : missing) conflicts.push_back(i);
+}
+
+void settle_clean(std::span<const Settlement> all, std::span<const std::size_t> which, core::Time now,
+                  std::vector<std::size_t>& conflicts) {
+    static Statement statement(
+        "UPDATE dtm.trans AS t SET status = 'succeed', version = t.version OPERATOR(pg_catalog.+) 1,"
+        " attempts = u.attempts, update_time = $4, finish_time = $4, next_cron_time = NULL"
+        " FROM unnest($1, $2, $3) AS u(gid, version, attempts)"
+        " WHERE t.gid OPERATOR(pg_catalog.=) u.gid AND t.version OPERATOR(pg_catalog.=) u.version"
+        " RETURNING t.gid",
+        {TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID});
+    std::vector<std::optional<std::string_view>> gids;
+    std::vector<std::int64_t> versions;
+    std::vector<std::int32_t> attempts;
+    for (std::size_t i : which) {
+        gids.emplace_back(all[i].gid);
+        versions.push_back(all[i].version);
+        attempts.push_back(all[i].attempts);
+    }
+    Args args;
+    args.datum(pg::text_array(gids)).datum(pg::int8_array(versions)).datum(pg::int4_array(attempts));
+    args.time(now);
+    find_conflicts(statement.execute(args), all, which, conflicts);
+}
+
+constexpr const char* settle_whole_sql =
+    "UPDATE dtm.trans AS t SET status = u.status, progress = u.progress,"
+    " version = t.version OPERATOR(pg_catalog.+) 1, attempts = u.attempts, update_time = $10,"
+    " finish_time = CASE WHEN u.status OPERATOR(pg_catalog.=) 'succeed' THEN $10 END,"
+    " rollback_time = CASE WHEN u.status OPERATOR(pg_catalog.=) 'failed' THEN $10 END,"
+    " next_cron_interval = u.interval_s, next_cron_time = u.due, last_error = u.last_error,"
+    " rollback_reason = COALESCE(u.reason, t.rollback_reason)"
+    " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    " AS u(gid, version, status, progress, attempts, interval_s, due, last_error, reason)"
+    " WHERE t.gid OPERATOR(pg_catalog.=) u.gid AND t.version OPERATOR(pg_catalog.=) u.version"
+    " RETURNING t.gid";
+
+void settle_whole(std::span<const Settlement> all, std::span<const std::size_t> which, core::Time now,
+                  std::vector<std::size_t>& conflicts) {
+    static Statement statement(settle_whole_sql,
+                               {TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+                                INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+                                TIMESTAMPTZOID});
+    using Text = std::optional<std::string_view>;
+    std::vector<Text> gids, statuses, progress, errors, reasons;
+    std::vector<std::int64_t> versions;
+    std::vector<std::int32_t> attempts, intervals;
+    std::vector<std::optional<core::Time>> dues;
+    const auto view = [](const std::optional<std::string>& s) { return s ? Text(*s) : Text(); };
+    for (std::size_t i : which) {
+        const Settlement& s = all[i];
+        gids.emplace_back(s.gid);
+        statuses.emplace_back(to_string(s.status));
+        progress.emplace_back(s.progress);
+        errors.push_back(view(s.last_error));
+        reasons.push_back(view(s.rollback_reason));
+        versions.push_back(s.version);
+        attempts.push_back(s.attempts);
+        intervals.push_back(s.interval_s);
+        dues.push_back(s.due);
+    }
+    Args args;
+    args.datum(pg::text_array(gids))
+        .datum(pg::int8_array(versions))
+        .datum(pg::text_array(statuses))
+        .datum(pg::text_array(progress))
+        .datum(pg::int4_array(attempts))
+        .datum(pg::int4_array(intervals))
+        .datum(pg::time_array(dues))
+        .datum(pg::text_array(errors))
+        .datum(pg::text_array(reasons));
+    args.time(now);
+    find_conflicts(statement.execute(args), all, which, conflicts);
+}
+
+// Locks what can be locked at once; returns the indices of rows that somebody else holds.
+std::vector<std::size_t> lock_available(std::span<const Settlement> all) {
+    static Statement existing("SELECT gid FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY ($1)",
+                              {TEXTARRAYOID});
+    static Statement statement(
+        "SELECT gid FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY ($1)"
+        " FOR NO KEY UPDATE SKIP LOCKED",
+        {TEXTARRAYOID});
+    std::vector<std::string_view> gids;
+    for (const Settlement& s : all) gids.push_back(s.gid);
+    Args all_args, args;
+    all_args.texts(gids);
+    args.texts(gids);
+    std::unordered_map<std::string_view, bool> free;  // gid -> could be locked
+    const pg::Rows there = existing.execute(all_args);
+    for (std::size_t i = 0; i < there.size(); ++i) free.emplace(there.text(i, 1), false);
+    const pg::Rows locked = statement.execute(args);
+    for (std::size_t i = 0; i < locked.size(); ++i) free[locked.text(i, 1)] = true;
+    std::vector<std::size_t> held;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const auto found = free.find(all[i].gid);
+        // A row that is gone is a conflict, not a lock: the update finds that out.
+        if (found != free.end() && !found->second) held.push_back(i);
+    }
+    return held;
+}
+
+}  // namespace
+
+SettleResult settle(std::span<const Settlement> all, core::Time now, bool skip_locked) {
+    SettleResult result;
+    if (skip_locked) result.locked = lock_available(all);
+    std::vector<std::size_t> clean, whole;
+    std::size_t next_held = 0;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        if (next_held < result.locked.size() && result.locked[next_held] == i) {
+            ++next_held;
+            continue;
+        }
+        (all[i].clean_success ? clean : whole).push_back(i);
+    }
+    if (!clean.empty()) settle_clean(all, clean, now, result.conflicts);
+    if (!whole.empty()) settle_whole(all, whole, now, result.conflicts);
+    return result;
+}
+
+void put_aside(std::string_view gid, std::int64_t version, std::string_view why) {
+    static Statement statement(
+        "UPDATE dtm.trans SET attention = $3, next_cron_time = NULL,"
+        " version = version OPERATOR(pg_catalog.+) 1, update_time = pg_catalog.clock_timestamp()"
+        " WHERE gid OPERATOR(pg_catalog.=) $1"
+        " AND (version OPERATOR(pg_catalog.=) $2 OR $2 OPERATOR(pg_catalog.=) 0)",
+        {TEXTOID, INT8OID, TEXTOID});
+    Args args;
+    args.text(gid).int8(version).text(why);
+    (void) statement.execute(args);
+}
+
+}  // namespace dtm::store

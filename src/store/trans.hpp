@@ -1,0 +1,84 @@
+// The rows of dtm.trans. All SQL that submits, loads and settles is here; nothing here decides
+// anything. Every update is guarded by the row's version: whoever wrote in between wins, and the
+// loser is told. Functions run within a pg::Spi scope and may throw pg::PgError.
+#pragma once
+
+#include "core/types.hpp"
+#include "pg/spi.hpp"
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dtm::store {
+
+struct NewTrans {
+    std::string_view gid;
+    core::TransType type = core::TransType::saga;
+    core::Status status = core::Status::submitted;
+    Oid owner = InvalidOid;
+    std::string_view request;  // wire::encode_request
+    std::optional<core::Time> due;
+    int interval_s = 0;
+};
+// False when the gid exists already; nothing is changed then.
+bool insert(const NewTrans&);
+
+struct Row {
+    std::string gid;
+    core::TransType type = core::TransType::saga;
+    core::Status status = core::Status::submitted;
+    Oid owner = InvalidOid;
+    std::string request;
+    std::optional<std::string> progress;  // none: fresh
+    std::int64_t version = 0;
+    std::string rollback_reason;
+    core::Time create_time{};
+    std::optional<core::Time> next_cron_time;
+    TransactionId xmin = InvalidTransactionId;
+    std::optional<std::string> attention;
+};
+// Unknown gids are left out. A row whose type or status this version does not know has `attention` set.
+std::vector<Row> load(std::span<const std::string> gids);
+std::optional<Row> load_one(std::string_view gid);
+// The same with the row locked against concurrent writers (verbs).
+std::optional<Row> lock_one(std::string_view gid);
+
+// Unfinished rows due at or before `until`, not before `from`, oldest first; of this slice only.
+struct Due {
+    std::string gid;
+    core::Time due;
+};
+std::vector<Due> due(std::optional<core::Time> from, core::Time until, int worker, int workers,
+                     long limit);
+
+// What a settle writes.
+struct Settlement {
+    std::string_view gid;
+    std::int64_t version = 0;       // the version that was read; the row's becomes version + 1
+    core::Status status = core::Status::submitted;
+    // None of the following is written for a clean success: all branches succeeded at once.
+    bool clean_success = false;
+    std::string progress;
+    std::int32_t attempts = 0;
+    std::int32_t interval_s = 0;
+    std::optional<core::Time> due;
+    std::optional<std::string> last_error;
+    std::optional<std::string> rollback_reason;  // none: kept
+};
+// Writes all rows whose version still matches, with at most two statements; returns the indices of
+// those that did not match. skip_locked: rows locked by somebody else are left out and returned in
+// `locked` instead of being waited for.
+struct SettleResult {
+    std::vector<std::size_t> conflicts;
+    std::vector<std::size_t> locked;
+};
+SettleResult settle(std::span<const Settlement>, core::Time now, bool skip_locked);
+
+// Puts a row aside: it is not due any more and dtm.attention lists it with the reason. Version 0: the
+// version could not be read, any will do.
+void put_aside(std::string_view gid, std::int64_t version, std::string_view why);
+
+}  // namespace dtm::store

@@ -1,0 +1,55 @@
+// See verbs.hpp.
+#include "store/verbs.hpp"
+
+namespace dtm::store {
+
+std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer) {
+    static pg::Statement statement(
+        "SELECT trans_type, status, request, progress, version, create_time, next_cron_time,"
+        " attention IS NOT NULL"
+        " FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) $1"
+        " AND (pg_catalog.pg_has_role($2, owner::pg_catalog.oid, 'USAGE')"
+        " OR pg_catalog.has_function_privilege($2,"
+        " 'dtm.observe_all()'::pg_catalog.regprocedure, 'EXECUTE'))"
+        " FOR NO KEY UPDATE",
+        {TEXTOID, OIDOID});
+    pg::Args args;
+    args.text(gid).oid(viewer);
+    const pg::Rows rows = statement.execute(args);
+    if (rows.size() == 0) return std::nullopt;
+    Locked row;
+    row.trans_type = rows.text(0, 1);
+    row.status = rows.text(0, 2);
+    row.request = rows.text(0, 3);
+    row.progress = rows.opt_text(0, 4);
+    row.version = rows.int8(0, 5);
+    row.create_time = rows.time(0, 6);
+    row.next_cron_time = rows.opt_time(0, 7);
+    row.put_aside = rows.boolean(0, 8);
+    return row;
+}
+
+void make_due(std::string_view gid, const std::optional<std::string>& progress, pg::UnixTime now) {
+    static pg::Statement statement(
+        "UPDATE dtm.trans SET progress = COALESCE($2, progress), next_cron_time = $3,"
+        " update_time = $3, attention = NULL, version = version OPERATOR(pg_catalog.+) 1"
+        " WHERE gid OPERATOR(pg_catalog.=) $1",
+        {TEXTOID, TEXTOID, TIMESTAMPTZOID});
+    pg::Args args;
+    args.text(gid).text(progress).time(now);
+    statement.execute(args);
+}
+
+void stop(std::string_view gid, std::string_view status, const std::string& reason,
+          pg::UnixTime now) {
+    static pg::Statement statement(
+        "UPDATE dtm.trans SET status = $2, rollback_reason = COALESCE(rollback_reason, $3),"
+        " next_cron_time = NULL, rollback_time = $4, update_time = $4, attention = NULL,"
+        " version = version OPERATOR(pg_catalog.+) 1 WHERE gid OPERATOR(pg_catalog.=) $1",
+        {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID});
+    pg::Args args;
+    args.text(gid).text(status).text(std::string_view(reason)).time(now);
+    statement.execute(args);
+}
+
+}  // namespace dtm::store

@@ -1,0 +1,179 @@
+#include "wire/branch_call.hpp"
+
+#include "wire/json.hpp"
+#include "wire/text.hpp"
+
+#include <algorithm>
+
+namespace dtm::wire {
+
+namespace {
+
+using core::Op;
+using core::Outcome;
+using core::Request;
+using core::Result;
+
+// What is kept of a body as a reason. Enough for every business text; a row stays small.
+constexpr std::size_t max_reason_bytes = 4096;
+
+std::string_view spelled(Op op) {
+    switch (op) {
+        case Op::action: return "action";
+        case Op::compensate: return "compensate";
+        case Op::query: return "msg";  // dtm's name for the query-prepared question
+    }
+    return "";
+}
+
+std::string_view spelled(core::TransType type) {
+    switch (type) {
+        case core::TransType::msg: return "msg";
+        case core::TransType::saga: return "saga";
+        case core::TransType::tcc: return "tcc";
+        case core::TransType::xa: return "xa";
+        case core::TransType::workflow: return "workflow";
+    }
+    return "";
+}
+
+// Appends the URL as it goes on the wire: a Go client percent-encodes what is not ASCII, and the
+// request line has no room for anything else. The host stays as it is (libcurl knows IDN).
+void append_url(std::string& out, std::string_view url) {
+    const std::size_t scheme = url.find("://");
+    const std::size_t authority = scheme == url.npos ? 0 : scheme + 3;
+    const std::size_t path = std::min(url.find_first_of("/?", authority), url.size());
+    out.append(url, 0, path);
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    for (const char c : url.substr(path)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x80) {
+            out += c;
+        } else {
+            out += '%';
+            out += digits[byte >> 4];
+            out += digits[byte & 15];
+        }
+    }
+}
+
+std::string url_with_parameters(std::string_view url, std::string_view branch_id,
+                                std::string_view gid, std::string_view op,
+                                std::string_view trans_type) {
+    url = url.substr(0, url.find('#'));  // a fragment is never sent
+    std::string out;
+    out.reserve(url.size() + gid.size() + 64);
+    append_url(out, url);
+    const std::size_t question = url.find('?');
+    if (question == url.npos) {
+        out += '?';
+    } else if (question + 1 < url.size()) {
+        out += '&';
+    }
+    out += "branch_id=";
+    append_query_escaped(out, branch_id);
+    out += "&gid=";
+    append_query_escaped(out, gid);
+    out += "&op=";
+    append_query_escaped(out, op);
+    out += "&trans_type=";
+    append_query_escaped(out, trans_type);
+    return out;
+}
+
+bool has_header(const Request& request, std::string_view name) {
+    for (const auto& [other, value] : request.options.branch_headers) {
+        if (json::equal_ignoring_case(other, name)) return true;
+    }
+    return false;
+}
+
+std::vector<std::string> headers(const Request& request) {
+    std::vector<std::string> out;
+    const auto& own = request.options.branch_headers;
+    out.reserve(2 + own.size());
+    for (const std::string_view name : {"Content-Type", "Accept"}) {
+        if (own.empty() || !has_header(request, name)) {
+            out.push_back(std::string(name) + ": application/json");
+        }
+    }
+    for (const auto& [name, value] : own) {
+        // libcurl reads "Name:" as "do not send it" and "Name;" as "send it empty".
+        out.push_back(value.empty() ? name + ";" : name + ": " + value);
+    }
+    return out;
+}
+
+}  // namespace
+
+std::string_view branch_url(const Request& request, std::uint32_t branch, Op op) {
+    switch (op) {
+        case Op::action: return request.branches.at(branch).action;
+        case Op::compensate: return request.branches.at(branch).compensate;
+        case Op::query: return request.query_prepared;
+    }
+    return {};
+}
+
+BranchCall branch_call(const std::shared_ptr<const Request>& request, std::uint32_t branch, Op op,
+                       const core::Policy& policy) {
+    const bool query = op == Op::query;
+    BranchCall call;
+    call.url = url_with_parameters(
+        branch_url(*request, branch, op),
+        query ? std::string_view("00") : std::string_view(request->branches.at(branch).branch_id),
+        request->gid, spelled(op), spelled(request->type));
+    if (!query) call.body = request->payloads.at(request->branches.at(branch).step);
+    call.post = !call.body.empty();
+    call.keep = request;
+    call.headers = headers(*request);
+    const auto own_timeout = request->options.request_timeout;
+    call.timeout = own_timeout.count() > 0 ? own_timeout : policy.request_timeout;
+    return call;
+}
+
+Outcome classify_http(long status, std::string_view body) {
+    // No answer came: `body` is the transport's error text, not a participant's word.
+    if (status == 0) return {Result::error, printable(body, max_reason_bytes)};
+    if (status == 425 || body.find("ONGOING") != body.npos) {
+        return {Result::ongoing, printable(body, max_reason_bytes)};
+    }
+    if (status == 409 || body.find("FAILURE") != body.npos) {
+        constexpr std::string_view suffix = " FAILURE";
+        if (body.ends_with(suffix)) body.remove_suffix(suffix.size());
+        return {Result::failure, printable(body, max_reason_bytes - suffix.size()).append(suffix)};
+    }
+    if (status != 200) {
+        if (body.empty()) {
+            return {Result::error, "HTTP status " + std::to_string(status) + " with an empty body"};
+        }
+        return {Result::error, printable(body, max_reason_bytes)};
+    }
+    return {Result::success, {}};
+}
+
+std::string alert_body(std::string_view gid, core::Status status, std::string_view branch_url,
+                       std::string_view error, std::uint32_t retry_count) {
+    std::string_view status_text;
+    switch (status) {
+        case core::Status::prepared: status_text = "prepared"; break;
+        case core::Status::submitted: status_text = "submitted"; break;
+        case core::Status::aborting: status_text = "aborting"; break;
+        case core::Status::succeed: status_text = "succeed"; break;
+        case core::Status::failed: status_text = "failed"; break;
+    }
+    std::string out = "{\"gid\":";
+    json::append_string(out, gid);
+    out += ",\"status\":";
+    json::append_string(out, status_text);
+    out += ",\"branch\":";
+    json::append_string(out, branch_url);
+    out += ",\"error\":";
+    json::append_string(out, printable(error, max_reason_bytes));
+    out += ",\"retry_count\":";
+    json::append_integer(out, retry_count);
+    out += '}';
+    return out;
+}
+
+}  // namespace dtm::wire

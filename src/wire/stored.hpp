@@ -1,0 +1,24 @@
+// The two texts of a row in dtm.trans: `request` (written once, by the submit) and `progress` (written
+// by each settle). Canonical: equal requests give equal bytes, so a repeated submit is recognised by
+// comparing them. Tolerates unknown members, so a newer version can add some (P13).
+#pragma once
+
+#include "core/types.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace dtm::wire {
+
+// Everything of the request but gid and type, which are columns. One line of JSON.
+std::string encode_request(const core::Request&);
+// Throws std::runtime_error when the text is not one that encode_request made.
+core::Request decode_request(std::string_view gid, core::TransType, std::string_view text);
+
+// The progress of all branch operations, compact JSON. Never empty.
+std::string encode_progress(const core::State&);
+// Fills `state.branches`, `state.query` and the durable_* members from the text; sizes must match the
+// request. in_flight is always false. Throws std::runtime_error.
+void decode_progress(const core::Request&, std::string_view text, core::State& state);
+
+}  // namespace dtm::wire

@@ -1,0 +1,273 @@
+// See actives.hpp.
+#include "worker/actives.hpp"
+
+#include "hub/settings.hpp"
+#include "hub/shared.hpp"
+#include "wire/branch_call.hpp"
+#include "wire/stored.hpp"
+
+extern "C" {
+#include "access/transam.h"
+}
+
+#include <algorithm>
+
+namespace dtm::worker {
+namespace {
+
+// Beyond this, waking up is left to the sweep: the queue stays small whatever waits in the table.
+constexpr std::size_t max_alarms = 100000;
+
+core::State state_of(const store::Row& row, const core::Request& request, TransactionId first_xid) {
+    core::State state;
+    if (row.progress) {
+        state.status = row.status;
+        state.create_time = row.create_time;
+        wire::decode_progress(request, *row.progress, state);
+    } else if (row.version == 1 && TransactionIdFollowsOrEquals(row.xmin, first_xid)) {
+        state = core::initial_state(request, row.status, row.create_time);
+    } else {
+        state = core::recovered_fresh_state(request, row.status, row.create_time);
+    }
+    state.rollback_reason = row.rollback_reason;
+    return state;
+}
+
+hub::Counter counter_of(core::Result result) {
+    switch (result) {
+        case core::Result::success: return hub::Counter::answers_success;
+        case core::Result::failure: return hub::Counter::answers_failure;
+        case core::Result::ongoing: return hub::Counter::answers_ongoing;
+        case core::Result::error: break;
+    }
+    return hub::Counter::answers_error;
+}
+
+// Every action was called once and succeeded, and the row still says so by saying nothing.
+bool is_clean_success(const Active& a) {
+    if (a.state.status != core::Status::succeed || a.state.query.attempts != 0) return false;
+    return std::all_of(a.state.branches.begin(), a.state.branches.end(), [](const auto& b) {
+        return b.action.attempts <= 1 && b.action.status == core::BranchStatus::succeed;
+    });
+}
+
+std::optional<std::string> last_error(const core::State& state) {
+    const core::OpState* worst = nullptr;
+    const auto look = [&](const core::OpState& op) {
+        const bool open = op.status != core::BranchStatus::succeed && !op.last_answer.empty();
+        if (open && (worst == nullptr || op.errors > worst->errors)) worst = &op;
+    };
+    for (const auto& b : state.branches) {
+        look(b.action);
+        look(b.compensate);
+    }
+    look(state.query);
+    return worst == nullptr ? std::nullopt : std::optional(worst->last_answer);
+}
+
+}  // namespace
+
+store::Settlement settlement_of(const Active& a) {
+    const core::Policy policy = hub::policy();
+    store::Settlement s;
+    s.gid = a.gid();
+    s.version = a.version;
+    s.status = a.state.status;
+    for (const auto& b : a.state.branches) {
+        s.attempts += static_cast<std::int32_t>(b.action.attempts + b.compensate.attempts);
+    }
+    s.attempts += static_cast<std::int32_t>(a.state.query.attempts);
+    // Only a row that was never written can be finished by saying nothing: version 1 has no progress.
+    s.clean_success = a.version == 1 && is_clean_success(a);
+    if (s.clean_success) return s;
+    s.progress = wire::encode_progress(a.state);
+    s.interval_s = static_cast<std::int32_t>(core::current_interval(*a.request, a.state, policy).count());
+    s.due = core::next_due(*a.request, a.state, policy);
+    s.last_error = last_error(a.state);
+    if (!a.state.rollback_reason.empty()) s.rollback_reason = a.state.rollback_reason;
+    return s;
+}
+
+void Actives::add(const store::Row& row, TransactionId first_xid, core::Time now) {
+    if (by_gid_.contains(row.gid)) return;
+    auto a = std::make_unique<Active>();
+    a->request = std::make_shared<core::Request>(wire::decode_request(row.gid, row.type, row.request));
+    a->state = state_of(row, *a->request, first_xid);
+    a->version = row.version;
+    a->id = next_id_++;
+    Active& kept = *a;
+    by_id_.emplace(kept.id, std::move(a));
+    by_gid_.emplace(kept.request->gid, &kept);
+    decide(kept, core::Loaded{}, now);
+    let_go_if_idle(kept, now);
+}
+
+void Actives::answer(net::Reply&& reply, core::Time now) {
+    const auto found = flights_.find(reply.id);
+    if (found == flights_.end()) return;  // an alert, or a call of a transaction that was forgotten
+    const Flight flight = found->second;
+    flights_.erase(found);
+    const auto active = by_id_.find(flight.active);
+    if (active == by_id_.end()) return;
+    Active& a = *active->second;
+    --a.in_flight;
+    core::Answer answer{flight.branch, flight.op, {}};
+    if (reply.status == 0) {
+        answer.outcome = {core::Result::error, std::move(reply.error)};
+    } else {
+        answer.outcome = wire::classify_http(reply.status, reply.body);
+    }
+    hub::count(counter_of(answer.outcome.result));
+    if (a.reload) {
+        changed_by_others(a);
+        return;
+    }
+    decide(a, answer, now);
+    let_go_if_idle(a, now);
+}
+
+std::vector<std::string> Actives::expire(core::Time now, std::size_t max) {
+    std::vector<std::string> absent;
+    while (!alarms_.empty() && alarms_.top().at <= now) {
+        Alarm alarm = alarms_.top();
+        alarms_.pop();
+        if (alarm.active == 0) {
+            // Without room it is the sweep's: the row is due.
+            if (absent.size() < max) absent.push_back(std::move(alarm.gid));
+            continue;
+        }
+        const auto found = by_id_.find(alarm.active);
+        if (found == by_id_.end() || found->second->reload) continue;
+        decide(*found->second, core::Timer{}, now);
+        let_go_if_idle(*found->second, now);
+    }
+    return absent;
+}
+
+Active* Actives::find(std::string_view gid) {
+    const auto found = by_gid_.find(gid);
+    return found == by_gid_.end() ? nullptr : found->second;
+}
+
+void Actives::decide(Active& a, const core::Event& event, core::Time now) {
+    absorb(a, core::decide(*a.request, std::move(a.state), event, now, hub::policy()));
+}
+
+void Actives::absorb(Active& a, core::Decision&& decision) {
+    a.state = std::move(decision.state);
+    if (decision.write != core::Write::none) {
+        if (a.dirty == core::Write::none) dirty_.push_back(a.id);
+        a.dirty = std::max(a.dirty, decision.write);
+    }
+    // Flush before the dependent call (design 7.3); once one call waits, the later ones do, too.
+    for (const core::Call& call : decision.calls) {
+        if (a.dirty == core::Write::flush) {
+            a.held.push_back(call);
+        } else {
+            release(a, call);
+        }
+    }
+    if (decision.wake && a.wake != decision.wake) set_alarm({*decision.wake, a.id, {}});
+    a.wake = decision.wake;
+    for (const core::Alert& alert : decision.alerts) send_alert(a, alert);
+}
+
+void Actives::release(Active& a, const core::Call& call) {
+    wire::BranchCall made = wire::branch_call(a.request, call.branch, call.op, hub::policy());
+    net::Call out;
+    out.id = next_id_++;
+    out.post = made.post;
+    out.url = std::move(made.url);
+    out.body = made.body;
+    out.keep = std::move(made.keep);
+    out.headers = std::move(made.headers);
+    out.timeout = made.timeout;
+    flights_.emplace(out.id, Flight{a.id, call.branch, call.op});
+    ++a.in_flight;
+    outbox_.push_back(std::move(out));
+}
+
+void Actives::send_alert(const Active& a, const core::Alert& alert) {
+    hub::count(hub::Counter::alerts);
+    const char* url = hub::settings.alert_webhook;
+    if (url == nullptr || *url == '\0') return;
+    auto body = std::make_shared<std::string>(
+        wire::alert_body(a.gid(), a.state.status, wire::branch_url(*a.request, alert.branch, alert.op),
+                         alert.error, alert.retry_count));
+    net::Call out;
+    out.id = next_id_++;
+    out.post = true;
+    out.url = url;
+    out.body = *body;
+    out.keep = std::move(body);
+    out.headers = {"Content-Type: application/json"};
+    out.timeout = core::Seconds{hub::settings.request_timeout_s};
+    outbox_.push_back(std::move(out));
+}
+
+void Actives::set_alarm(Alarm alarm) {
+    if (alarms_.size() < max_alarms) alarms_.push(std::move(alarm));
+}
+
+void Actives::let_go_if_idle(Active& a, core::Time now) {
+    if (a.in_flight > 0 || a.dirty != core::Write::none || !a.held.empty()) return;
+    if (a.wake && *a.wake <= now) return;  // its alarm rings with the next turn
+    if (a.wake) set_alarm({*a.wake, 0, a.gid()});
+    forget(a);
+}
+
+std::vector<Active*> Actives::dirty() {
+    std::vector<Active*> all;
+    std::erase_if(dirty_, [&](std::uint64_t id) {
+        const auto found = by_id_.find(id);
+        return found == by_id_.end() || found->second->dirty == core::Write::none;
+    });
+    all.reserve(dirty_.size());
+    for (std::uint64_t id : dirty_) {
+        Active* a = by_id_.find(id)->second.get();
+        if (!a->reload) all.push_back(a);
+    }
+    return all;
+}
+
+void Actives::settled(Active& a, core::Time now) {
+    ++a.version;
+    a.dirty = core::Write::none;
+    if (core::is_final(a.state.status)) {
+        hub::count(a.state.status == core::Status::succeed ? hub::Counter::succeeded
+                                                           : hub::Counter::failed);
+        hub::announce_finished(a.gid());
+        forget(a);
+        return;
+    }
+    std::vector<core::Call> held;
+    held.swap(a.held);
+    for (const core::Call& call : held) release(a, call);
+    let_go_if_idle(a, now);
+}
+
+void Actives::changed_by_others(Active& a) {
+    a.reload = true;
+    a.held.clear();
+    if (a.in_flight > 0) return;  // wait for them: nothing of it may be called twice at a time
+    reloadable_.push_back(a.gid());
+    forget(a);
+}
+
+std::vector<std::string> Actives::take_reloadable() {
+    std::vector<std::string> gids;
+    gids.swap(reloadable_);
+    return gids;
+}
+
+void Actives::forget(Active& a) {
+    const std::uint64_t id = a.id;
+    by_gid_.erase(a.gid());
+    by_id_.erase(id);
+}
+
+std::optional<core::Time> Actives::next_wake() const {
+    return alarms_.empty() ? std::nullopt : std::optional(alarms_.top().at);
+}
+
+}  // namespace dtm::worker

@@ -1,0 +1,99 @@
+// The transactions that this coordinator holds in memory, and what decide() wants done with them.
+// Pure bookkeeping between store, core and net: no SQL, no waiting. What is lost with this memory is
+// found again by the sweep.
+#pragma once
+
+#include "core/decide.hpp"
+#include "net/client.hpp"
+#include "store/trans.hpp"
+
+#include <functional>
+#include <memory>
+#include <queue>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace dtm::worker {
+
+struct Active {
+    std::uint64_t id = 0;
+    std::shared_ptr<const core::Request> request;
+    core::State state;
+    std::int64_t version = 0;       // of the row as last read or written
+    std::uint32_t in_flight = 0;    // calls released and unanswered
+    core::Write dirty = core::Write::none;
+    std::vector<core::Call> held;   // calls that leave after the next settle
+    std::optional<core::Time> wake;
+    // Somebody else changed the row: no more decisions here; when the calls in flight have ended it is
+    // read again (design 5.4).
+    bool reload = false;
+    const std::string& gid() const { return request->gid; }
+};
+
+class Actives {
+public:
+    // Makes the state of a row that was just read and decides. `first_xid`: rows inserted by this or a
+    // later transaction cannot have been worked on by an earlier life of this coordinator.
+    // Throws std::runtime_error when the row's texts cannot be read.
+    void add(const store::Row& row, TransactionId first_xid, core::Time now);
+    // An answer came. Late answers (of a transaction that left memory) are dropped.
+    void answer(net::Reply&& reply, core::Time now);
+    // Timers that are over: decides for those in memory, returns the others' gids for loading.
+    std::vector<std::string> expire(core::Time now, std::size_t max);
+
+    Active* find(std::string_view gid);
+    std::size_t size() const { return by_id_.size(); }
+    std::uint32_t in_flight() const { return static_cast<std::uint32_t>(flights_.size()); }
+
+    // Calls that may leave at once, and alerts; emptied by the caller.
+    std::vector<net::Call>& outbox() { return outbox_; }
+    // Transactions whose state must be written, by id; in order of their decisions.
+    std::vector<Active*> dirty();
+    // The row of `a` was written (version grew): held calls may leave; finished and waiting
+    // transactions leave memory.
+    void settled(Active& a, core::Time now);
+    // The row was changed by somebody else. Its gid is returned by reloadable() when nothing is in
+    // flight any more.
+    void changed_by_others(Active& a);
+    std::vector<std::string> take_reloadable();
+    bool anything_reloadable() const { return !reloadable_.empty(); }
+    void forget(Active& a);
+    std::optional<core::Time> next_wake() const;
+
+private:
+    struct Flight {
+        std::uint64_t active;
+        std::uint32_t branch;
+        core::Op op;
+    };
+    struct Alarm {
+        core::Time at;
+        std::uint64_t active;  // 0: it has left memory and is known by its gid
+        std::string gid;
+        bool operator>(const Alarm& other) const { return at > other.at; }
+    };
+
+    void absorb(Active& a, core::Decision&& decision);
+    void decide(Active& a, const core::Event& event, core::Time now);
+    void release(Active& a, const core::Call& call);
+    void send_alert(const Active& a, const core::Alert& alert);
+    void set_alarm(Alarm alarm);
+    // A transaction that only waits leaves memory; an alarm or the sweep brings it back.
+    void let_go_if_idle(Active& a, core::Time now);
+
+    std::uint64_t next_id_ = 1;  // of transactions and of calls
+    std::unordered_map<std::uint64_t, std::unique_ptr<Active>> by_id_;
+    std::unordered_map<std::string_view, Active*> by_gid_;  // keys point into the requests
+    std::unordered_map<std::uint64_t, Flight> flights_;
+    std::vector<std::uint64_t> dirty_;
+    std::vector<std::string> reloadable_;
+    std::vector<net::Call> outbox_;
+    std::priority_queue<Alarm, std::vector<Alarm>, std::greater<>> alarms_;
+};
+
+// What the row shall say; views into `a`, which must not change until it is written.
+store::Settlement settlement_of(const Active& a);
+
+}  // namespace dtm::worker

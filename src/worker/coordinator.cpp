@@ -1,0 +1,237 @@
+// See coordinator.hpp. The order inside a turn is the argument for P5: a decision that needs a flush
+// holds its calls back (Actives), the settle commits, and only committed() lets them go.
+#include "worker/coordinator.hpp"
+
+#include "hub/settings.hpp"
+#include "hub/shared.hpp"
+#include "pg/time.hpp"
+#include "pg/transaction.hpp"
+
+extern "C" {
+#include "access/transam.h"
+}
+
+#include <algorithm>
+
+namespace dtm::worker {
+namespace {
+
+constexpr std::size_t max_load = 1000;  // rows per turn: bounds the turn, not the throughput
+// A row is due from the clock of its INSERT but visible from its COMMIT. Bounded sweeps look back this
+// far; rows of longer transactions that no ring announced wait for the next full sweep.
+constexpr core::Seconds look_back{10};
+constexpr int full_sweep_every = 10;
+
+net::Settings net_settings() {
+    net::Settings s;
+    s.max_in_flight = static_cast<std::uint32_t>(hub::settings.max_in_flight);
+    s.max_in_flight_per_host = static_cast<std::uint32_t>(hub::settings.max_in_flight_per_host);
+    return s;
+}
+
+TransactionId next_xid() {
+#if PG_VERSION_NUM >= 140000
+    return ReadNextTransactionId();
+#else
+    return ReadNewTransactionId();
+#endif
+}
+
+}  // namespace
+
+Coordinator::Coordinator(int worker, int workers)
+    : worker_(worker), workers_(workers), first_xid_(next_xid()), client_(std::make_unique<net::Client>(net_settings())) {}
+
+void Coordinator::configure() {
+    client_->configure(net_settings());
+    sweep_now_ = true;
+}
+
+void Coordinator::stop() noexcept { client_.reset(); }
+
+bool Coordinator::sweep_due(core::Time now) const {
+    return sweep_now_ || !last_sweep_ || now < *last_sweep_ ||
+           now - *last_sweep_ >= std::chrono::milliseconds{hub::settings.sweep_interval_ms};
+}
+
+std::size_t Coordinator::room() const {
+    const auto limit = static_cast<std::size_t>(hub::settings.max_active);
+    return limit > actives_.size() ? limit - actives_.size() : 0;
+}
+
+long Coordinator::idle_ms() const {
+    if (settler_.more() || actives_.anything_reloadable()) return 0;
+    if (room() > 0 && (sweep_now_ || hub::anything_announced())) return 0;
+    const core::Time now = pg::now();
+    const core::Time sweep_at =
+        last_sweep_.value_or(now) + std::chrono::milliseconds{hub::settings.sweep_interval_ms};
+    core::Time until = std::min(sweep_at, now + core::Seconds{1});
+    if (const auto wake = actives_.next_wake()) until = std::min(until, *wake);
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
+    return std::clamp<long>(ms, 0, 1000);
+}
+
+void Coordinator::take_answers(core::Time now) {
+    replies_.clear();
+    client_->drain(replies_);
+    for (net::Reply& reply : replies_) actives_.answer(std::move(reply), now);
+}
+
+std::vector<std::string> Coordinator::to_load(core::Time now) {
+    const std::size_t limit = std::min(room(), max_load);
+    std::vector<std::string> gids = actives_.expire(now, limit);
+    // Rows that were read again make no new room necessary: they were here already.
+    for (std::string& gid : actives_.take_reloadable()) gids.push_back(std::move(gid));
+    if (gids.size() >= limit) return gids;
+    const std::size_t before = gids.size();
+    if (hub::take_announced(gids, limit)) {
+        sweep_now_ = true;
+        hub::count(hub::Counter::ring_overflows);
+    }
+    hub::count(hub::Counter::taken_from_ring, gids.size() - before);
+    return gids;
+}
+
+std::vector<std::string> Coordinator::sweep(core::Time now) {
+    last_sweep_ = now;
+    sweep_now_ = false;
+    if (room() == 0) {
+        swept_until_.reset();
+        return {};
+    }
+    std::optional<core::Time> from;
+    if (swept_until_ && ++sweeps_ % full_sweep_every != 0) from = *swept_until_ - look_back;
+    // Those in memory may all be due in the table: look past them, or they hide the rest.
+    const std::size_t rows = actives_.size() + std::min(room(), max_load);
+    const std::vector<store::Due> due =
+        store::due(from, now, worker_, workers_, static_cast<long>(rows));
+    const bool saw_all = due.size() < rows;
+    swept_until_ = saw_all ? std::optional(now) : std::nullopt;
+    std::vector<std::string> gids;
+    for (const store::Due& d : due) {
+        if (actives_.find(d.gid) == nullptr) gids.push_back(d.gid);
+    }
+    // More may wait: the next turn sweeps again instead of waiting for the interval.
+    if (!saw_all && !gids.empty()) sweep_now_ = true;
+    hub::count(hub::Counter::taken_by_sweep, gids.size());
+    return gids;
+}
+
+void Coordinator::load(const std::vector<std::string>& gids, core::Time now) {
+    if (gids.empty()) return;
+    loading_ = gids;
+    for (const store::Row& row : store::load(gids)) accept(row, now);
+    loading_.clear();
+}
+
+void Coordinator::accept(const store::Row& row, core::Time now) {
+    // An operator may have ended it, whatever is still in flight.
+    if (core::is_final(row.status)) hub::announce_finished(row.gid);
+    if (Active* a = actives_.find(row.gid)) {
+        if (a->version != row.version && !a->reload) actives_.changed_by_others(*a);
+        return;
+    }
+    if (core::is_final(row.status) || row.attention) return;
+    if (workers_ > 1 && hub::slice_of(row.gid, workers_) != worker_) return;
+    try {
+        actives_.add(row, first_xid_, now);
+    } catch (const std::runtime_error& e) {
+        unreadable_.push_back({row.gid, row.version, e.what()});
+    }
+}
+
+// A row that cannot even be fetched (a damaged page, say) must not hide those read with it.
+void Coordinator::load_one_by_one(const std::vector<std::string>& gids, core::Time now) {
+    for (const std::string& gid : gids) {
+        try {
+            pg::Transaction transaction;
+            {
+                pg::Spi spi;
+                if (const auto row = store::load_one(gid)) accept(*row, now);
+            }
+            transaction.commit();
+        } catch (const pg::PgError& error) {
+            if (Settler::is_about_everything(error)) throw;
+            unreadable_.push_back({gid, 0, error.what()});
+        }
+    }
+}
+
+void Coordinator::put_aside_unreadable() {
+    std::vector<Unreadable> rows;
+    rows.swap(unreadable_);
+    for (const Unreadable& u : rows) {
+        const std::string why = "the stored row cannot be read: " + u.why;
+        pg::log(LOG, "dtm_pg cannot read transaction " + u.gid + " and puts it aside", u.why,
+                "See dtm.attention.");
+        try {
+            pg::Transaction transaction;
+            {
+                pg::Spi spi;
+                store::put_aside(u.gid, u.version, why);
+            }
+            transaction.commit();
+            hub::count(hub::Counter::attention);
+        } catch (const pg::PgError& error) {
+            if (Settler::is_about_everything(error)) throw;
+            pg::log(LOG, "dtm_pg cannot mark transaction " + u.gid, error.what());
+        }
+    }
+}
+
+void Coordinator::send() {
+    std::vector<net::Call>& outbox = actives_.outbox();
+    if (outbox.empty()) return;
+    hub::count(hub::Counter::calls, outbox.size());
+    client_->submit(outbox);
+}
+
+void Coordinator::turn() {
+    const core::Time now = pg::now();
+    take_answers(now);
+    const std::vector<std::string> announced = to_load(now);
+    const bool sweeping = sweep_due(now);
+    send();
+    if (announced.empty() && !sweeping && actives_.dirty().empty()) {
+        hub::set_gauges(static_cast<std::uint32_t>(actives_.size()), actives_.in_flight());
+        return;
+    }
+    if (!database_round(announced, sweeping, now)) return;
+    // A synchronous wait that was cancelled leaves an interrupt behind: nothing may be sent then.
+    pg::call([] { CHECK_FOR_INTERRUPTS(); });
+    settler_.committed(pg::now());
+    send();
+    put_aside_unreadable();
+    hub::set_gauges(static_cast<std::uint32_t>(actives_.size()), actives_.in_flight());
+}
+
+bool Coordinator::database_round(const std::vector<std::string>& announced, bool sweeping,
+                                 core::Time now) {
+    try {
+        pg::Transaction transaction;
+        {
+            pg::Spi spi;
+            load(announced, now);
+            if (sweeping) load(sweep(now), now);
+            send();
+            settler_.write(pg::now());
+        }
+        transaction.commit();
+        return true;
+    } catch (const pg::PgError& error) {
+        swept_until_.reset();  // what this turn was told about is found by the next full sweep
+        std::vector<std::string> unread;
+        unread.swap(loading_);
+        if (unread.empty()) {
+            settler_.failed(error, now);
+        } else if (Settler::is_about_everything(error)) {
+            throw;
+        } else {
+            load_one_by_one(unread, now);
+            put_aside_unreadable();
+        }
+        return false;
+    }
+}
+
+}  // namespace dtm::worker

@@ -1,0 +1,63 @@
+// The loop of one coordinator: takes new and due transactions, answers and timers, decides, calls and
+// settles (design 4). Owns the network thread. Knows its database only through store/.
+#pragma once
+
+#include "net/client.hpp"
+#include "worker/actives.hpp"
+#include "worker/settler.hpp"
+
+#include <optional>
+
+namespace dtm::worker {
+
+class Coordinator {
+public:
+    Coordinator(int worker, int workers);
+
+    // One round of the loop. Does not wait. Throws PgError when the database cannot be used.
+    void turn();
+    // Settings were read again.
+    void configure();
+    // How long the loop may wait, in milliseconds, if nothing wakes it.
+    long idle_ms() const;
+    int ready_fd() const { return client_->ready_fd(); }
+    // Ends the network thread; what was in flight is called again by the next life.
+    void stop() noexcept;
+
+private:
+    void take_answers(core::Time now);
+    // Gids to read from the table in this round.
+    std::vector<std::string> to_load(core::Time now);
+    std::vector<std::string> sweep(core::Time now);
+    void load(const std::vector<std::string>& gids, core::Time now);
+    void accept(const store::Row& row, core::Time now);
+    void load_one_by_one(const std::vector<std::string>& gids, core::Time now);
+    void put_aside_unreadable();
+    // Reads, decides and settles in one transaction; false when it failed and was dealt with.
+    bool database_round(const std::vector<std::string>& announced, bool sweeping, core::Time now);
+    std::size_t room() const;
+    void send();
+    bool sweep_due(core::Time now) const;
+
+    struct Unreadable {
+        std::string gid;
+        std::int64_t version;
+        std::string why;
+    };
+
+    int worker_;
+    int workers_;
+    TransactionId first_xid_;
+    std::unique_ptr<net::Client> client_;
+    Actives actives_;
+    Settler settler_{actives_};
+    std::vector<net::Reply> replies_;
+    std::vector<std::string> loading_;  // not empty: the load failed half way
+    std::vector<Unreadable> unreadable_;
+    std::optional<core::Time> last_sweep_;
+    std::optional<core::Time> swept_until_;  // everything due before it has been seen
+    int sweeps_ = 0;
+    bool sweep_now_ = true;
+};
+
+}  // namespace dtm::worker

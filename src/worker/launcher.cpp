@@ -1,0 +1,285 @@
+// The launcher: one per cluster, connected to no database. Knows the databases by OID, probes each one
+// once for the extension (a coordinator starts, looks and leaves), starts a coordinator per worker
+// slot where it is, and starts it again with a growing delay when it ends. It survives its own death:
+// everything it needs to know is in the catalog and in the slots.
+#include "hub/settings.hpp"
+#include "hub/shared.hpp"
+#include "pg/time.hpp"
+#include "pg/transaction.hpp"
+#include "pg/wait_event.hpp"
+#include "worker/process.hpp"
+
+extern "C" {
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_database.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
+}
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+
+extern "C" {
+DTM_EXPORT void dtm_launcher_main(Datum argument);
+}
+
+namespace dtm::worker {
+namespace {
+
+using pg::UnixTime;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr seconds list_every{5};        // databases made by CREATE DATABASE … TEMPLATE tell nobody
+constexpr milliseconds first_delay{200};
+constexpr seconds longest_delay{60};
+constexpr seconds healthy_after{30};    // a coordinator that lived so long resets the delay
+constexpr seconds start_limit{30};      // a reserved slot whose process never came
+constexpr milliseconds busy_delay{1000};
+
+struct Database {
+    bool absent = false;       // probed: the extension is not there
+    int workers = 1;           // the first coordinator reads the database's setting and tells
+    milliseconds delay = first_delay;
+    UnixTime not_before{};
+};
+
+struct Started {  // a slot this launcher reserved
+    Oid database = InvalidOid;
+    std::uint32_t generation = 0;
+    UnixTime at{};
+};
+
+class Launcher {
+public:
+    void turn(UnixTime now) {
+        if (listed_at_ + list_every <= now) {
+            list_databases();
+            listed_at_ = now;
+        }
+        take_announcements(now);
+        const std::vector<hub::SlotView> slots = hub::view_slots();
+        if (first_turn_) adopt(slots);
+        first_turn_ = false;
+        watch(slots, now);
+        for (auto& [oid, database] : databases_) start_missing(oid, database, slots, now);
+    }
+
+    milliseconds idle(UnixTime now) const {
+        UnixTime until = std::min(listed_at_ + list_every, now + list_every);
+        for (const auto& [oid, database] : databases_) {
+            if (!database.absent && database.not_before > now) {
+                until = std::min(until, database.not_before);
+            }
+        }
+        return std::max(std::chrono::ceil<milliseconds>(until - now), milliseconds{10});
+    }
+
+private:
+    void list_databases();
+    void take_announcements(UnixTime now);
+    void adopt(const std::vector<hub::SlotView>& slots);
+    void watch(const std::vector<hub::SlotView>& slots, UnixTime now);
+    void ended(const Started& started, const hub::SlotView& slot, UnixTime now);
+    void start_missing(Oid oid, Database& database, const std::vector<hub::SlotView>& slots,
+                       UnixTime now);
+    void warn_once(Oid database, const std::string& message, const std::string& hint);
+
+    std::map<Oid, Database> databases_;
+    std::map<int, Started> started_;  // by slot
+    std::set<Oid> warned_;
+    UnixTime listed_at_{};
+    bool first_turn_ = true;
+};
+
+void Launcher::list_databases() {
+    std::vector<Oid> found;
+    found.reserve(256);
+    {
+        pg::Transaction transaction;
+        pg::call([&] {
+            Relation relation = table_open(DatabaseRelationId, AccessShareLock);
+            TableScanDesc scan = table_beginscan_catalog(relation, 0, nullptr);
+            HeapTuple tuple = nullptr;
+            while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection))) {
+                auto* form = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
+                // -2: a database whose DROP was interrupted; nobody can connect.
+                const bool usable = form->datallowconn && !form->datistemplate && form->datconnlimit != -2;
+                if (usable) found.push_back(form->oid);
+            }
+            table_endscan(scan);
+            table_close(relation, AccessShareLock);
+        });
+        transaction.commit();
+    }
+    std::map<Oid, Database> next;
+    for (Oid oid : found) next[oid] = databases_[oid];
+    databases_.swap(next);
+}
+
+void Launcher::take_announcements(UnixTime now) {
+    const auto announced = hub::take_announced_databases();
+    const auto look_again = [&](Database& database) {
+        if (!database.absent) return;
+        database = Database{};
+        database.not_before = now;
+    };
+    if (!announced) {
+        for (auto& [oid, database] : databases_) look_again(database);
+        return;
+    }
+    for (Oid oid : *announced) {
+        const auto known = databases_.find(oid);
+        if (known != databases_.end()) {
+            look_again(known->second);
+        } else {
+            listed_at_ = UnixTime{};  // a database that is younger than our list
+        }
+    }
+}
+
+// Coordinators that an earlier launcher started go on undisturbed.
+void Launcher::adopt(const std::vector<hub::SlotView>& slots) {
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+        if (slots[i].state != hub::SlotState::running) continue;
+        started_[static_cast<int>(i)] = {slots[i].database, slots[i].generation,
+                                         pg::from_timestamptz(slots[i].since)};
+        const auto known = databases_.find(slots[i].database);
+        if (known != databases_.end()) known->second.workers = slots[i].workers;
+    }
+}
+
+void Launcher::watch(const std::vector<hub::SlotView>& slots, UnixTime now) {
+    for (auto it = started_.begin(); it != started_.end();) {
+        const hub::SlotView& slot = slots[static_cast<std::size_t>(it->first)];
+        const bool same = slot.generation == it->second.generation;
+        if (same && slot.state == hub::SlotState::running) {
+            ++it;
+            continue;
+        }
+        if (same && slot.state == hub::SlotState::starting) {
+            if (now - it->second.at < start_limit) {
+                ++it;
+                continue;
+            }
+            hub::free_slot(it->first, it->second.generation);
+        }
+        ended(it->second, slot, now);
+        it = started_.erase(it);
+    }
+    // Slots reserved by an earlier launcher that died before their process came.
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+        const bool stale = slots[i].state == hub::SlotState::starting &&
+                           !started_.contains(static_cast<int>(i)) &&
+                           now - pg::from_timestamptz(slots[i].since) > start_limit;
+        if (stale) hub::free_slot(static_cast<int>(i), slots[i].generation);
+    }
+}
+
+void Launcher::ended(const Started& started, const hub::SlotView& slot, UnixTime now) {
+    const auto known = databases_.find(started.database);
+    if (known == databases_.end()) return;
+    Database& database = known->second;
+    switch (slot.leaving) {
+        case hub::Leaving::no_extension:
+            database.absent = true;
+            break;
+        case hub::Leaving::reconfigure:
+            database.workers = std::max(1, slot.wanted_workers);
+            database.not_before = now;
+            break;
+        case hub::Leaving::database_busy:
+            // Coming back blocks at connect until the command is over; it is not a failure.
+            database.not_before = now + busy_delay;
+            break;
+        case hub::Leaving::unknown:
+            if (now - started.at > healthy_after) database.delay = first_delay;
+            database.not_before = now + database.delay;
+            database.delay = std::min<milliseconds>(database.delay * 2, longest_delay);
+            break;
+    }
+}
+
+void Launcher::warn_once(Oid database, const std::string& message, const std::string& hint) {
+    if (!warned_.insert(database).second) return;
+    pg::log(WARNING, message, "Transactions of database " + std::to_string(database) +
+                                  " wait in their table until it can be started.",
+            hint);
+}
+
+void Launcher::start_missing(Oid oid, Database& database, const std::vector<hub::SlotView>& slots,
+                             UnixTime now) {
+    if (database.absent || database.not_before > now) return;
+    std::set<int> present;
+    for (const hub::SlotView& slot : slots) {
+        if (slot.state == hub::SlotState::free || slot.database != oid) continue;
+        // Coordinators with another number of slices must be gone first: slices may not overlap.
+        if (slot.workers != database.workers) return;
+        present.insert(slot.worker);
+    }
+    for (int worker = 0; worker < database.workers; ++worker) {
+        if (present.contains(worker)) continue;
+        std::uint32_t generation = 0;
+        const int slot = hub::reserve_slot(oid, worker, database.workers, generation);
+        if (slot < 0) {
+            warn_once(oid, "no slot is free for another dtm coordinator",
+                      "Raise dtm.max_coordinators and restart the server.");
+            database.not_before = now + longest_delay;
+            return;
+        }
+        if (!start_coordinator(slot, generation, oid)) {
+            hub::free_slot(slot, generation);
+            warn_once(oid, "no background worker is free for a dtm coordinator",
+                      "Raise max_worker_processes and restart the server.");
+            database.not_before = now + std::min<milliseconds>(database.delay * 4, longest_delay);
+            database.delay = std::min<milliseconds>(database.delay * 2, longest_delay);
+            return;
+        }
+        warned_.erase(oid);
+        started_[slot] = {oid, generation, now};
+    }
+}
+
+[[noreturn]] void launcher_main() {
+    pg::call([] {
+        pqsignal(SIGHUP, SignalHandlerForConfigReload);
+        pqsignal(SIGTERM, die);
+        BackgroundWorkerUnblockSignals();
+        BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    });
+    hub::launcher_attach();
+    const std::uint32_t wait_event = pg::wait_event(pg::WaitEvent::launcher);
+    Launcher launcher;
+    for (;;) {
+        const UnixTime now = pg::now();
+        launcher.turn(now);
+        const long timeout = launcher.idle(now).count();
+        pg::call([&] {
+            (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
+                             wait_event);
+            ResetLatch(MyLatch);
+            CHECK_FOR_INTERRUPTS();
+            if (ConfigReloadPending) {
+                ConfigReloadPending = 0;
+                ProcessConfigFile(PGC_SIGHUP);
+            }
+        });
+    }
+}
+
+}  // namespace
+}  // namespace dtm::worker
+
+extern "C" void dtm_launcher_main(Datum) {
+    dtm::pg::entry([&]() -> Datum { dtm::worker::launcher_main(); });
+}

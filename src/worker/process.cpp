@@ -1,0 +1,261 @@
+// See process.hpp: the coordinator's process around worker/coordinator.
+#include "worker/process.hpp"
+
+#include "hub/settings.hpp"
+#include "hub/shared.hpp"
+#include "pg/transaction.hpp"
+#include "pg/wait_event.hpp"
+#include "worker/coordinator.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+#include "catalog/pg_database.h"
+#include "commands/extension.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
+#include "utils/lsyscache.h"
+}
+
+#include <cstring>
+#include <memory>
+
+extern "C" {
+DTM_EXPORT void dtm_coordinator_main(Datum argument);
+DTM_EXPORT void dtm_launcher_main(Datum argument);
+}
+
+namespace dtm::worker {
+namespace {
+
+std::unique_ptr<Coordinator> coordinator;
+
+// Whatever ends the process, the network thread ends first: exit() runs destructors that it may use.
+void stop_network(int, Datum) {
+    if (coordinator) coordinator->stop();
+}
+
+void set(const char* name, const char* value) {
+    pg::call([&] { SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE); });
+}
+
+// What a database or role sets for its sessions must not change what the coordinator means.
+void fix_session_settings() {
+    set("search_path", "pg_catalog, pg_temp");
+    set("default_transaction_isolation", "read committed");
+    set("default_transaction_read_only", "off");
+    set("statement_timeout", "0");
+    set("idle_in_transaction_session_timeout", "0");
+    set("lock_timeout", "500ms");  // shorter than deadlock_timeout: our workers give way
+    set("row_security", "off");
+    set("jit", "off");
+    // Plans that are right for one row and for a thousand, whatever the statistics say.
+    set("plan_cache_mode", "force_generic_plan");
+    set("enable_seqscan", "off");
+    set("enable_hashjoin", "off");
+    set("enable_mergejoin", "off");
+    // P5: a decision is durable before its consequence. Stronger settings are kept.
+    if (synchronous_commit < SYNCHRONOUS_COMMIT_LOCAL_FLUSH) set("synchronous_commit", "on");
+    if (synchronous_commit == SYNCHRONOUS_COMMIT_LOCAL_FLUSH) set("synchronous_commit", "on");
+}
+
+// DROP DATABASE, CREATE DATABASE … TEMPLATE and ALTER DATABASE hold or want a lock on the database
+// that conflicts with the one every session takes at its start; they fail while we are connected.
+bool database_is_wanted() {
+    return pg::call([] {
+        LOCKTAG tag;
+        SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+        if (LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return true;
+        LockRelease(&tag, RowExclusiveLock, false);
+        return false;
+    });
+}
+
+[[noreturn]] void leave(hub::Leaving reason, int code) {
+    hub::set_leaving(reason);
+    proc_exit(code);
+}
+
+// Once per tick: may this process still be here?
+void check_place() {
+    bool wanted = false;
+    bool present = false;
+    {
+        pg::Transaction transaction;
+        wanted = database_is_wanted();
+        present = !wanted && extension_present();
+        transaction.commit();
+    }
+    if (wanted) {
+        pg::log(DEBUG1, "dtm coordinator leaves its database to a command that needs it for itself");
+        leave(hub::Leaving::database_busy, 1);
+    }
+    if (!present) leave(hub::Leaving::no_extension, 0);
+    if (hub::settings.workers != hub::my_slot().workers) {
+        hub::set_wanted_workers(hub::settings.workers);
+        leave(hub::Leaving::reconfigure, 1);
+    }
+}
+
+void reload_settings() {
+    if (!ConfigReloadPending) return;
+    ConfigReloadPending = 0;
+    pg::call([] { ProcessConfigFile(PGC_SIGHUP); });
+    fix_session_settings();
+    coordinator->configure();
+}
+
+// One log line when the state changes, not one per failed turn.
+class Trouble {
+public:
+    void report(const std::string& what) {
+        if (what == last_) return;
+        last_ = what;
+        pg::log(WARNING, "dtm coordinator cannot work and tries again every second", what);
+    }
+    void over() {
+        if (last_.empty()) return;
+        last_.clear();
+        pg::log(LOG, "dtm coordinator works again");
+    }
+
+private:
+    std::string last_;
+};
+
+WaitEventSet* make_wait_set(int fd) {
+    return pg::call([fd] {
+        MemoryContextSwitchTo(TopMemoryContext);
+#if PG_VERSION_NUM >= 170000
+        WaitEventSet* made = CreateWaitEventSet(nullptr, 3);
+#else
+        WaitEventSet* made = CreateWaitEventSet(TopMemoryContext, 3);
+#endif
+        AddWaitEventToSet(made, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+        AddWaitEventToSet(made, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+        AddWaitEventToSet(made, WL_SOCKET_READABLE, fd, nullptr, nullptr);
+        return made;
+    });
+}
+
+bool turn(Trouble& trouble) {
+    try {
+        coordinator->turn();
+        trouble.over();
+        return true;
+    } catch (const pg::PgError& error) {
+        trouble.report(error.what());
+    } catch (const std::exception& error) {
+        trouble.report(error.what());
+    }
+    return false;
+}
+
+[[noreturn]] void run_loop() {
+    WaitEventSet* const wait_set = make_wait_set(coordinator->ready_fd());
+    const std::uint32_t wait_event = pg::wait_event(pg::WaitEvent::coordinator);
+    Trouble trouble;
+    TimestampTz next_check = 0;
+    bool healthy = true;
+    for (;;) {
+        const long timeout = healthy ? coordinator->idle_ms() : 1000;
+        pg::call([&] {
+            WaitEvent events[3];
+            (void) WaitEventSetWait(wait_set, timeout, events, 3, wait_event);
+            ResetLatch(MyLatch);
+            CHECK_FOR_INTERRUPTS();
+        });
+        reload_settings();
+        const TimestampTz now = GetCurrentTimestamp();
+        try {
+            if (now >= next_check) {
+                check_place();
+                next_check = now + USECS_PER_SEC;
+            }
+        } catch (const pg::PgError& error) {
+            trouble.report(error.what());
+        }
+        healthy = turn(trouble);
+        pg::call([] { (void) pgstat_report_stat(false); });
+    }
+}
+
+void connect(Oid database) {
+    pg::call([database] {
+        pqsignal(SIGHUP, SignalHandlerForConfigReload);
+        pqsignal(SIGTERM, die);
+        // A cancel in a synchronous-replication wait would let a decision out that no standby has.
+        pqsignal(SIGINT, SIG_IGN);
+        BackgroundWorkerUnblockSignals();
+        BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+    });
+}
+
+[[noreturn]] void coordinator_main(Datum argument) {
+    const int slot = DatumGetInt32(argument);
+    std::uint32_t generation = 0;
+    std::memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof generation);
+    if (!hub::attach_slot(slot, generation)) proc_exit(1);
+    connect(hub::my_slot().database);
+    fix_session_settings();
+    check_place();
+    coordinator = std::make_unique<Coordinator>(hub::my_slot().worker, hub::my_slot().workers);
+    pg::call([] { before_shmem_exit(stop_network, Datum{0}); });
+    hub::set_wanted_workers(hub::my_slot().workers);
+    pg::log(LOG, "dtm coordinator " + std::to_string(hub::my_slot().worker + 1) + " of " +
+                     std::to_string(hub::my_slot().workers) + " started");
+    run_loop();
+}
+
+void fill(::BackgroundWorker& worker, const char* type, const std::string& name, const char* function) {
+    std::memset(&worker, 0, sizeof worker);
+    std::strncpy(worker.bgw_name, name.c_str(), BGW_MAXLEN - 1);
+    std::strncpy(worker.bgw_type, type, BGW_MAXLEN - 1);
+    std::strcpy(worker.bgw_library_name, "dtm_pg");
+    std::strncpy(worker.bgw_function_name, function, sizeof worker.bgw_function_name - 1);
+    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+    worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+}
+
+}  // namespace
+
+void register_launcher() {
+    ::BackgroundWorker worker;
+    fill(worker, "dtm launcher", "dtm launcher", "dtm_launcher_main");
+    worker.bgw_restart_time = 1;
+    pg::call([&] { RegisterBackgroundWorker(&worker); });
+}
+
+bool start_coordinator(int slot, std::uint32_t generation, std::uint32_t database) {
+    ::BackgroundWorker worker;
+    fill(worker, "dtm coordinator", "dtm coordinator of database " + std::to_string(database),
+         "dtm_coordinator_main");
+    worker.bgw_restart_time = BGW_NEVER_RESTART;  // the launcher decides
+    worker.bgw_main_arg = Int32GetDatum(slot);
+    worker.bgw_notify_pid = MyProcPid;
+    std::memcpy(worker.bgw_extra, &generation, sizeof generation);
+    return pg::call([&] {
+        BackgroundWorkerHandle* handle = nullptr;
+        return RegisterDynamicBackgroundWorker(&worker, &handle);
+    });
+}
+
+bool extension_present() {
+    return pg::call([] {
+        if (!OidIsValid(get_extension_oid("dtm_pg", true))) return false;
+        const Oid schema = get_namespace_oid("dtm", true);
+        return OidIsValid(schema) && OidIsValid(get_relname_relid("trans", schema));
+    });
+}
+
+}  // namespace dtm::worker
+
+extern "C" void dtm_coordinator_main(Datum argument) {
+    dtm::pg::entry([&]() -> Datum { dtm::worker::coordinator_main(argument); });
+}

@@ -1,0 +1,18 @@
+// The processes of dtm_pg: what the postmaster starts, and how they end. Survives every row of the
+// lifecycle table (style.md 9.4): exit code 0 means only that the extension is gone.
+#pragma once
+
+#include <cstdint>
+
+namespace dtm::worker {
+
+// From _PG_init under shared_preload_libraries: registers the launcher.
+void register_launcher();
+
+// Starts the coordinator of a reserved slot. False: no background worker slot is free.
+bool start_coordinator(int slot, std::uint32_t generation, std::uint32_t database);
+
+// pg_extension knows dtm_pg in this database, and its table is there. Within a transaction.
+bool extension_present();
+
+}  // namespace dtm::worker

@@ -1,0 +1,37 @@
+// Writes what the decisions of one loop want written, in one transaction; isolates a row that cannot
+// be written, so that it stops nobody else; never waits for a row that somebody else has locked.
+#pragma once
+
+#include "worker/actives.hpp"
+
+namespace dtm::worker {
+
+class Settler {
+public:
+    explicit Settler(Actives& actives) : actives_(actives) {}
+
+    // Within a transaction and a Spi scope. Call committed() after the commit, or failed() after an
+    // error of any statement or of the commit.
+    void write(core::Time now);
+    void committed(core::Time now);
+    // Throws on when the error is not about a single row (the extension is gone, say).
+    void failed(const pg::PgError& error, core::Time now);
+
+    // More is to be written at once, without waiting for anything.
+    bool more() const { return truncated_; }
+    // Errors that say something about the server or the schema, not about one row.
+    static bool is_about_everything(const pg::PgError& error);
+
+private:
+    void write_one_by_one(core::Time now);
+    bool write_alone(Active& a, core::Time now);
+    void put_aside(Active& a, const std::string& why);
+
+    Actives& actives_;
+    std::vector<Active*> batch_;  // what write() wrote; valid until committed()
+    store::SettleResult result_;
+    bool truncated_ = false;
+    bool careful_ = false;  // somebody holds a row lock: ask before locking
+};
+
+}  // namespace dtm::worker

@@ -1,0 +1,168 @@
+"""Fixtures: one cluster for harmless tests, own clusters for those that kill; two participants.
+
+A failing test shows dtm_explain() and the rows of its transactions, the calls that arrived and the end of
+the server log. After every test the log of every cluster is read: a line that nobody expected fails it.
+"""
+import signal
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cluster import Cluster  # noqa: E402
+from dtm import Dtm  # noqa: E402
+from service import Service  # noqa: E402
+
+# Retries after one second instead of ten; the alarm goes to participant `one`.
+FAST = {"dtm.retry_interval": 1, "dtm.request_timeout": 3}
+
+clusters, services, sessions = [], [], []
+
+
+def pytest_configure(config):
+    def interrupted(signum, frame):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, interrupted)  # fixtures clean up as after ^C
+
+
+def add_cluster(name, **settings):
+    cluster = Cluster(name, {**FAST, **settings}).init()
+    clusters.append(cluster)
+    cluster.start()
+    cluster.sql(f"create database {cluster.dbname}", dbname="postgres")
+    return cluster
+
+
+def drop_cluster(cluster):
+    clusters.remove(cluster)
+    cluster.destroy()
+
+
+def with_extension(cluster, dbname=None):
+    cluster.sql("create extension dtm_pg", dbname=dbname)
+    cluster.wait_coordinator(dbname)
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def one():
+    """A participant."""
+    service = Service("one").start()
+    services.append(service)
+    yield service
+    services.remove(service)
+    service.destroy()
+
+
+@pytest.fixture(scope="session")
+def two():
+    """A second participant, another host for the coordinator."""
+    service = Service("two").start()
+    services.append(service)
+    yield service
+    services.remove(service)
+    service.destroy()
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(one):
+    """The cluster of all tests that kill nothing."""
+    cluster = with_extension(add_cluster("shared", **{
+        "autovacuum": "off", "dtm.alert_webhook": one.url("ok/alert"), "dtm.alert_retry_limit": 3}))
+    yield cluster
+    drop_cluster(cluster)
+
+
+@pytest.fixture
+def own_cluster(request):
+    """A cluster for this test alone, with the extension in database bank. Settings by
+    @pytest.mark.settings({...})."""
+    mark = request.node.get_closest_marker("settings")
+    cluster = with_extension(add_cluster("own", **(mark.args[0] if mark else {})))
+    yield cluster
+    drop_cluster(cluster)
+
+
+@pytest.fixture(scope="module")
+def module_cluster():
+    """A cluster for the tests of one file, without the extension."""
+    cluster = add_cluster("module")
+    yield cluster
+    drop_cluster(cluster)
+
+
+@pytest.fixture
+def session():
+    """Opens sessions, session(cluster, dbname=None); they are closed after the test, and what they left
+    unfinished is stopped."""
+    def open_session(cluster, dbname=None, autocommit=True):
+        dtm = Dtm(cluster, dbname, autocommit)
+        sessions.append(dtm)
+        return dtm
+    yield open_session
+    for dtm in sessions:
+        try:
+            dtm.conn.rollback()
+            dtm.conn.autocommit = True
+            dtm.stop_leftovers()
+        except psycopg.Error:
+            pass  # the test took the server or the database away
+        dtm.close()
+    sessions.clear()
+
+
+@pytest.fixture
+def db(shared_cluster, session):
+    """A session of the shared cluster."""
+    return session(shared_cluster)
+
+
+@pytest.fixture(autouse=True)
+def clean_log():
+    """Whatever the server had to complain about during the test, the test must have wanted."""
+    yield
+    bad = [f"{c.name}: {line}" for c in clusters for line in c.bad_log_lines()]
+    assert not bad, "unexpected in the server log:\n" + "\n".join(bad[:20])
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.failed and call.when in ("call", "setup"):
+        report.sections.append(("what dtm_pg says", "\n".join(evidence())))
+
+
+def evidence():
+    """All that helps to understand a failure; never fails itself."""
+    for dtm in sessions:
+        yield from evidence_of(dtm)
+    gids = {g for dtm in sessions for g in dtm.gids}
+    for service in services:
+        calls = service.calls()
+        yield f"--- last calls at {service.name} ({len(calls)} in all)"
+        yield from (repr(c) for c in ([c for c in calls if c.gid in gids] or calls)[-25:])
+    for cluster in clusters:
+        yield f"--- log of {cluster.name}"
+        yield cluster.log_tail(40)
+
+
+def evidence_of(dtm, most=3):
+    try:
+        with dtm.cluster.connect(dtm.dbname, connect_timeout=5) as conn:
+            conn.execute("set statement_timeout = '10 s'")
+            gids = [g for g, in conn.execute(
+                "select gid from dtm.trans where gid = any(%s) order by status in ('succeed', 'failed'), "
+                "gid limit %s", (dtm.gids[-2000:], most))]
+            for gid in gids:
+                yield f"--- dtm_explain('{gid}')"
+                yield "\n".join(str(r[0]) for r in conn.execute("select dtm_explain(%s)", (gid,)))
+                yield str(conn.execute("select to_jsonb(t) from dtm.transaction t where gid = %s",
+                                       (gid,)).fetchone())
+            yield "--- processes: " + str(conn.execute(
+                "select pid, backend_type, datname, wait_event, state from pg_stat_activity"
+                " where backend_type like 'dtm%'").fetchall())
+    except psycopg.Error as error:
+        yield f"--- nothing to be had from {dtm.dbname}: {error}"

@@ -1,0 +1,192 @@
+"""What people do to running transactions: wait, retry, stop, look."""
+import threading
+
+import psycopg
+import pytest
+
+from cluster import wait_until
+from dtm import step
+
+
+def test_wait_wakes_when_the_transaction_ends(db, session, shared_cluster, one):
+    gate = db.new_gid("gate")
+    gid = db.saga(step(one.url(f"hold/{gate}"), None, {}), request_timeout=60)
+    waiter, got = session(shared_cluster), []
+    thread = threading.Thread(target=lambda: got.append(waiter.one("select dtm_wait(%s, '10 min')", gid)))
+    thread.start()
+    wait_until(lambda: db.one("select wait_event_type from pg_stat_activity where pid = %s",
+                              waiter.conn.info.backend_pid) not in (None, "Client"), "the waiter waits")
+    # P7: who waits holds neither snapshot nor xid.
+    wait_until(lambda: db.q("select backend_xmin, backend_xid from pg_stat_activity where pid = %s",
+                            waiter.conn.info.backend_pid) == [(None, None)], "the waiter holds no snapshot")
+    one.release(gate)
+    thread.join(60)
+    assert got == ["succeed"]
+
+
+def test_wait_gives_null_when_the_time_is_over(db, one):
+    gid = db.saga(step(one.url("ongoing/a"), None, {}), retry_interval=1000)
+    assert db.one("select dtm_wait(%s, '100 ms')", gid) is None
+
+
+def test_wait_of_a_finished_transaction_returns_at_once(db, one):
+    gid = db.saga(step(one.url("fail/a"), None, {}))
+    assert [db.wait(gid) for _ in range(3)] == ["failed"] * 3
+
+
+def test_wait_in_the_submitting_transaction_is_refused(db, one):
+    with pytest.raises(psycopg.Error) as error:
+        with db.conn.transaction():
+            gid = db.saga(step(one.url("ok/a"), None, {}))
+            db.q("select dtm_wait(%s)", gid)
+    assert "commit" in (error.value.diag.message_hint or "").lower()
+    assert db.row(gid) is None
+
+
+def test_wait_can_be_cancelled(db, session, shared_cluster, one):
+    gid = db.saga(step(one.url("ongoing/a"), None, {}), retry_interval=1000)
+    waiter = session(shared_cluster)
+    waiter.q("set statement_timeout = '200 ms'")
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        waiter.q("select dtm_wait(%s, '10 min')", gid)
+
+
+def test_wait_for_an_unknown_gid_is_an_error(db):
+    with pytest.raises(psycopg.Error) as error:
+        db.q("select dtm_wait('there-is-no-such-gid')")
+    assert error.value.sqlstate == "TD004"
+
+
+def test_many_waiters_for_many_transactions(db, session, shared_cluster, one):
+    gate = db.new_gid("gate")
+    waiters = [session(shared_cluster) for _ in range(12)]
+    gids = [db.saga(step(one.url(f"hold/{gate}"), None, {}), request_timeout=60) for _ in waiters]
+    got = {}
+    threads = [threading.Thread(target=lambda w=w, g=g: got.update({g: w.one("select dtm_wait(%s, '1 min')", g)}))
+               for w, g in zip(waiters, gids)]
+    for t in threads:
+        t.start()
+    one.wait_calls(len(gids), name=gate)
+    one.release(gate)
+    for t in threads:
+        t.join(90)
+    assert got == {g: "succeed" for g in gids}
+
+
+def test_retry_now_keeps_the_attempts(db, one):
+    gid = db.saga(step(one.url("error/a", n=1), None, {}), retry_interval=1000)
+    db.wait_attempts(gid, 1)
+    db.q("select dtm_retry_now(%s)", gid)
+    db.wait(gid, "succeed")
+    assert db.branch(gid)["attempts"] == 2
+
+
+def test_retry_now_of_something_finished_or_unknown_is_refused(db, one):
+    gid = db.saga(step(one.url("ok/a"), None, {}))
+    db.wait(gid, "succeed")
+    for wrong, sqlstate in ((gid, "TD003"), ("there-is-no-such-gid", "TD004")):
+        with pytest.raises(psycopg.Error) as error:
+            db.q("select dtm_retry_now(%s)", wrong)
+        assert error.value.sqlstate == sqlstate
+    assert len(one.calls(gid=gid)) == 1
+
+
+def test_force_stop_while_idle(db, one):
+    gid = db.saga(step(one.url("ok/a"), one.url("ok/u"), {}), step(one.url("error/b"), one.url("ok/u"), {}),
+                  retry_interval=1000)
+    db.wait_attempts(gid, 1, "02")
+    db.q("select dtm_force_stop(%s)", gid)
+    db.wait(gid, "failed")
+    db.passed_by(one)
+    assert one.sequence(gid) == ["01 action", "02 action"], "nothing more is called, no compensation either"
+
+
+def test_force_stop_while_a_call_is_in_flight(db, one):
+    """P4: the answer that comes later does not reverse it."""
+    gate = db.new_gid("gate")
+    gid = db.saga(step(one.url(f"hold/{gate}"), one.url("ok/u"), {}), step(one.url("ok/b"), one.url("ok/u"), {}),
+                  request_timeout=60)
+    one.wait_calls(1, gid=gid)
+    db.q("select dtm_force_stop(%s)", gid)
+    db.wait(gid, "failed")
+    one.release(gate)
+    wait_until(lambda: one.effects(gid) == ["01 action"], "the late answer was sent")
+    db.passed_by(one)
+    assert db.status(gid) == "failed"
+    assert one.sequence(gid) == ["01 action"]
+
+
+def test_force_stop_wakes_who_waits(db, session, shared_cluster, one):
+    gid = db.saga(step(one.url("ongoing/a"), None, {}), retry_interval=1000)
+    waiter, got = session(shared_cluster), []
+    thread = threading.Thread(target=lambda: got.append(waiter.one("select dtm_wait(%s, '10 min')", gid)))
+    thread.start()
+    db.wait_attempts(gid, 1)
+    db.q("select dtm_force_stop(%s)", gid)
+    thread.join(60)
+    assert got == ["failed"]
+
+
+def test_force_stop_that_is_rolled_back_changes_nothing(db, one):
+    gid = db.saga(step(one.url("error/a", n=1), None, {}), retry_interval=1000)
+    db.wait_attempts(gid, 1)
+    with db.conn.transaction(force_rollback=True):
+        db.q("select dtm_force_stop(%s)", gid)
+    db.q("select dtm_retry_now(%s)", gid)
+    db.wait(gid, "succeed")
+
+
+def test_force_stop_of_a_finished_transaction_is_refused(db, one):
+    gid = db.saga(step(one.url("ok/a"), None, {}))
+    db.wait(gid, "succeed")
+    with pytest.raises(psycopg.Error) as error:
+        db.q("select dtm_force_stop(%s)", gid)
+    assert error.value.sqlstate == "TD003"
+    assert db.status(gid) == "succeed"
+
+
+def test_a_locked_row_stops_nobody_else(db, session, shared_cluster, one):
+    """An operator's open transaction on one row must not hold up the settles of the others for ever."""
+    gate = db.new_gid("gate")
+    gid = db.saga(step(one.url(f"hold/{gate}"), None, {}), request_timeout=60)
+    one.wait_calls(1, gid=gid)
+    operator = session(shared_cluster, autocommit=False)
+    operator.q("select dtm_force_stop(%s)", gid)
+    one.release(gate)
+    wait_until(lambda: one.effects(gid), "the answer is sent")
+    other = [db.saga(step(one.url("ok/a"), None, {})) for _ in range(20)]
+    try:
+        assert set(db.wait_all(other, timeout=30).values()) == {"succeed"}
+    finally:
+        operator.conn.rollback()
+    db.wait(gid, "succeed")
+
+
+def test_explain_names_every_step(db, one):
+    gid = db.saga(step(one.url("ok/a"), one.url("ok/u"), {}), step(one.url("error/b"), None, {}),
+                  retry_interval=1000)
+    db.wait_attempts(gid, 1, "02")
+    text = db.explain(gid)
+    assert gid in text and one.url("ok/a") in text and one.url("error/b") in text
+
+
+def test_check_finds_nothing_wrong_here(db):
+    problems = [r for r in db.q("select * from dtm_check()") if str(r[0]).lower() in ("error", "fatal")]
+    assert problems == []
+
+
+def test_idle_coordinator_holds_no_snapshot(db, shared_cluster, one):
+    db.passed_by(one)
+    wait_until(lambda: set(db.q("select backend_xmin, backend_xid from pg_stat_activity"
+                                " where backend_type = 'dtm coordinator'")) == {(None, None)},
+               "the coordinator holds neither snapshot nor xid")
+
+
+def test_idle_consumes_no_xid(db, one):
+    """P11. Nothing else takes xids here: autovacuum is off in this cluster."""
+    db.passed_by(one)
+
+    def next_xid():
+        return db.one("select pg_snapshot_xmax(pg_current_snapshot())::text")
+    wait_until(lambda: next_xid() == (db.q("select pg_sleep(3)"), next_xid())[1],
+               "three seconds without a new xid")

@@ -1,0 +1,474 @@
+// The steps of the model world and the oracle that watches them (promises P3 to P6 of the design).
+#include "world.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace model {
+
+using core::BranchStatus;
+using core::Op;
+using core::Result;
+using core::Status;
+using core::TransType;
+using core::Write;
+
+namespace {
+
+constexpr core::Time kCreated{core::Seconds{1000}};
+constexpr core::Time kBefore{core::Seconds{1001}};   // before the deadline
+constexpr core::Time kAfter{core::Seconds{2000}};    // after it
+constexpr core::Time kWaiting{core::Seconds{900000}};  // "not yet"
+
+u8 raw(Status s) { return static_cast<u8>(s); }
+u8 raw(BranchStatus s) { return static_cast<u8>(s); }
+u8 raw(Write w) { return static_cast<u8>(w); }
+Status status_of(u8 s) { return static_cast<Status>(s); }
+
+core::Time now_of(const World& w) { return w.timed_out ? kAfter : kBefore; }
+
+void put(core::OpState& to, u8 status, u8 waiting, u8 attempts, bool in_flight) {
+    to.status = static_cast<BranchStatus>(status);
+    to.in_flight = in_flight;
+    to.attempts = attempts;
+    to.errors = 0;
+    to.next.reset();
+    if (waiting) to.next = kWaiting;
+}
+
+void take(LiveOp& to, const core::OpState& from, core::Time now, bool counts_attempts) {
+    to.status = raw(from.status);
+    to.waiting = from.next && *from.next > now;
+    to.attempts = counts_attempts ? static_cast<u8>(from.attempts) : 0;
+}
+
+RowOp projection(const LiveOp& op) { return {op.status, op.waiting, op.attempts}; }
+
+}  // namespace
+
+bool is_ordinary(Kind k) {
+    switch (k) {
+        case Kind::load:
+        case Kind::settle:
+        case Kind::arrive:
+        case Kind::answer:
+        case Kind::retry:
+        case Kind::deadline: return true;
+        default: return false;
+    }
+}
+
+Rules::Rules(Shape shape, Mutant mutant)
+    : shape_(std::move(shape)), mutant_(mutant),
+      count_(static_cast<int>(shape_.request.branches.size())),
+      counts_attempts_(shape_.request.options.retry_limit > 0) {
+    policy_.alert_retry_limit = 0;
+    for (int i = 0; i < count_; ++i) {
+        if (!shape_.request.options.concurrent)
+            for (int j = 0; j < i; ++j) reach_[i][j] = true;
+        for (auto p : shape_.request.branches[static_cast<std::size_t>(i)].after)
+            reach_[i][p] = true;
+    }
+    for (int k = 0; k < count_; ++k)
+        for (int i = 0; i < count_; ++i)
+            for (int j = 0; j < count_; ++j)
+                if (reach_[i][k] && reach_[k][j]) reach_[i][j] = true;
+}
+
+World Rules::start() const {
+    World w;
+    std::memset(&w, 0, sizeof w);
+    w.row_status = raw(shape_.starts_prepared ? Status::prepared : Status::submitted);
+    w.row_fresh = 1;
+    w.virgin = 1;
+    w.local = shape_.starts_prepared ? undecided : committed;
+    return w;
+}
+
+LiveOp& Rules::live(World& w, Step s) const {
+    if (s.op == Op::query) return w.query;
+    BranchWorld& b = w.branch[s.branch];
+    return s.op == Op::action ? b.action : b.compensate;
+}
+const LiveOp& Rules::live(const World& w, Step s) const {
+    return live(const_cast<World&>(w), s);
+}
+
+bool Rules::builds_upon(int successor, int predecessor) const {
+    return reach_[successor][predecessor];
+}
+
+// ---- what can happen next ------------------------------------------------------------------------
+
+void Rules::steps(const World& w, std::vector<Step>& to) const {
+    const bool final_row = core::is_final(status_of(w.row_status));
+    const bool saga = shape_.request.type == TransType::saga;
+    if (!w.alive && !final_row) to.push_back({Kind::load});
+    if (w.alive && w.pending) to.push_back({Kind::settle});
+    if (shape_.has_deadline && !w.timed_out && !final_row) to.push_back({Kind::deadline});
+
+    const auto of = [&](Step s, u8 stray, u8 trouble) {
+        const LiveOp& op = live(w, s);
+        const auto add = [&](Kind k) { to.push_back({k, s.branch, s.op}); };
+        const bool spare = w.trouble < shape_.trouble && trouble < shape_.trouble_per_op;
+        if (op.phase == out) {
+            add(Kind::arrive);
+            if (saga && s.op == Op::action && w.branch[s.branch].effect == nothing)
+                add(Kind::refuse);
+            if (spare) {
+                add(Kind::error);
+                add(Kind::ongoing);
+                add(Kind::late);
+                if (s.op != Op::query && !(saga && s.op == Op::action)) add(Kind::failure_as_error);
+            }
+        }
+        if (op.phase == done_ok || op.phase == done_failed) {
+            add(Kind::answer);
+            if (spare) add(Kind::lost);
+        }
+        const Status when = s.op == Op::query    ? Status::prepared
+                            : s.op == Op::action ? Status::submitted
+                                                 : Status::aborting;
+        if (w.alive && w.wake && w.status == raw(when) && op.waiting && op.phase == idle)
+            add(Kind::retry);
+        if (stray) {
+            const u8 effect = w.branch[s.branch].effect;
+            if (s.op == Op::query ? w.local == undecided
+                                  : s.op == Op::action ? effect == nothing
+                                                       : effect == nothing || effect == active)
+                add(Kind::stray);
+        }
+    };
+    for (int i = 0; i < count_; ++i) {
+        const BranchWorld& b = w.branch[static_cast<std::size_t>(i)];
+        of({Kind::load, static_cast<u8>(i), Op::action}, b.stray_action, b.trouble_action);
+        if (saga)
+            of({Kind::load, static_cast<u8>(i), Op::compensate}, b.stray_compensate,
+               b.trouble_compensate);
+    }
+    if (shape_.starts_prepared) {
+        of({Kind::load, 0, Op::query}, w.stray_query, w.trouble_query);
+        if (w.alive && w.believed != w.row_status) to.push_back({Kind::hint});
+        if (!w.client_gone) {
+            if (w.local == undecided) {
+                to.push_back({Kind::client_commit});
+                if (w.row_status == raw(Status::prepared)) to.push_back({Kind::client_abort});
+            }
+            if (w.local == committed && w.row_status == raw(Status::prepared))
+                to.push_back({Kind::client_submit});
+        }
+    }
+    if (w.alive && w.crashes < shape_.crashes) to.push_back({Kind::crash});
+}
+
+// ---- the coordinator -----------------------------------------------------------------------------
+
+void Rules::load_state(const World& w, core::State& s) const {
+    s.status = status_of(w.status);
+    s.create_time = kCreated;
+    s.branches.resize(static_cast<std::size_t>(count_));
+    s.durable_fresh = w.fresh;
+    s.durable_may_have_run.resize(w.fresh ? 0 : static_cast<std::size_t>(count_));
+    for (std::size_t i = 0; i < s.branches.size(); ++i) {
+        const BranchWorld& b = w.branch[i];
+        core::BranchState& to = s.branches[i];
+        to.may_have_run = b.may_have_run;
+        if (!w.fresh) s.durable_may_have_run[i] = b.claimed;
+        put(to.action, b.action.status, b.action.waiting, b.action.attempts, b.action.phase != idle);
+        put(to.compensate, b.compensate.status, b.compensate.waiting, b.compensate.attempts,
+            b.compensate.phase != idle);
+    }
+    put(s.query, w.query.status, w.query.waiting, w.query.attempts, w.query.phase != idle);
+}
+
+std::string Rules::decide(World& w, const core::Event& event, const Step* due, const Step* back) {
+    load_state(w, scratch_);
+    if (due) {
+        core::OpState& op = due->op == Op::query    ? scratch_.query
+                            : due->op == Op::action ? scratch_.branches[due->branch].action
+                                                    : scratch_.branches[due->branch].compensate;
+        op.next = now_of(w);
+    }
+    core::Decision d = core::decide(shape_.request, std::move(scratch_), event, now_of(w), policy_);
+    if (back) live(w, *back).phase = idle;
+    std::string broken = take_over(w, d);
+    scratch_ = std::move(d.state);
+    if (!broken.empty()) return broken;
+
+    w.pending = std::max(w.pending, raw(d.write));
+    for (const core::Call& c : d.calls)
+        live(w, {Kind::load, static_cast<u8>(c.branch), c.op}).phase = held;
+    // Calls of this decision and of earlier ones wait for the same flush.
+    if (w.pending != raw(Write::flush) || mutant_.calls_before_flush) broken = release_held(w);
+    return broken.empty() ? check_rest(w) : broken;
+}
+
+std::string Rules::take_over(World& w, core::Decision& d) {
+    const core::State& s = d.state;
+    const core::Time now = now_of(w);
+    w.status = raw(s.status);
+    w.fresh = s.durable_fresh;
+    w.wake = d.wake.has_value();
+    bool in_flight = s.query.in_flight;
+    for (std::size_t i = 0; i < s.branches.size(); ++i) {
+        const core::BranchState& b = s.branches[i];
+        BranchWorld& to = w.branch[i];
+        take(to.action, b.action, now, counts_attempts_);
+        take(to.compensate, b.compensate, now, counts_attempts_);
+        to.may_have_run = b.may_have_run;
+        to.claimed = !s.durable_fresh && s.durable_may_have_run[i];
+        in_flight |= b.action.in_flight || b.compensate.in_flight;
+    }
+    take(w.query, s.query, now, counts_attempts_);
+    const bool final_status = core::is_final(s.status);
+    if (final_status && (in_flight || !d.calls.empty() || d.wake))
+        return "P6: final with something open";
+    if (!final_status && !in_flight && !d.wake) return "P1: nothing in flight and nothing to wait for";
+    const bool deadline_counts = shape_.has_deadline && !w.timed_out && !s.query.in_flight &&
+                                 s.status == (shape_.request.type == TransType::saga
+                                                  ? Status::submitted
+                                                  : Status::prepared);
+    if (deadline_counts && !d.wake) return "P1: the deadline is not waited for";
+    return {};
+}
+
+// Nothing in flight and no write asked for: it may be thrown out of memory, the row has all of it.
+std::string Rules::check_rest(const World& w) const {
+    if (w.pending || w.believed != w.row_status) return {};
+    bool same = w.status == w.row_status && projection(w.query) == w.row_query;
+    for (const BranchWorld& b : w.branch) {
+        if (b.action.phase != idle || b.compensate.phase != idle) return {};
+        same = same && projection(b.action) == b.row_action &&
+               projection(b.compensate) == b.row_compensate;
+    }
+    if (w.query.phase != idle || same) return {};
+    return "P1: at rest, but the row does not say what the memory says";
+}
+
+std::string Rules::release(World& w, int branch, Op op) {
+    const BranchWorld& own = w.branch[static_cast<std::size_t>(branch)];
+    live(w, {Kind::load, static_cast<u8>(branch), op}).phase = out;
+    // An action that waited for its flush while the decision fell leaves all the same: somebody must
+    // answer for it. It is harmless as long as its own compensation has not left (D21).
+    if (op == Op::action && w.row_status != raw(Status::submitted) &&
+        (w.row_status != raw(Status::aborting) || own.compensate.phase != idle ||
+         own.compensate.status != raw(BranchStatus::prepared)))
+        return "P5: an action leaves, but the row does not say submitted";
+    if (op == Op::compensate) {
+        if (w.row_status != raw(Status::aborting))
+            return "P5: a compensation leaves, but the row does not say aborting";
+        w.compensation_left = 1;
+    }
+    return {};
+}
+
+std::string Rules::release_held(World& w) {
+    std::string broken;
+    for (int i = 0; i < count_; ++i)
+        for (Op op : {Op::action, Op::compensate})
+            if (broken.empty() && live(w, {Kind::load, static_cast<u8>(i), op}).phase == held)
+                broken = release(w, i, op);
+    if (w.query.phase == held) w.query.phase = out;
+    return broken;
+}
+
+std::string Rules::settle(World& w) {
+    if (w.believed != w.row_status) {  // the guard of the update does not hold: somebody was faster
+        forget(w);
+        return {};
+    }
+    const bool had_flush = w.pending == raw(Write::flush);
+    if (core::is_final(status_of(w.row_status))) return "P4: a final row is written";
+    if (w.compensation_left && w.status == raw(Status::succeed))
+        return "P4: succeed after a compensation left";
+    w.row_status = w.believed = w.status;
+    w.row_fresh = 0;
+    for (BranchWorld& b : w.branch) {
+        b.row_action = projection(b.action);
+        b.row_compensate = projection(b.compensate);
+        b.row_may_have_run = b.may_have_run;
+    }
+    w.row_query = projection(w.query);
+    w.pending = raw(Write::none);
+    if (core::is_final(status_of(w.row_status))) {
+        forget(w);
+        return {};
+    }
+    return had_flush ? release_held(w) : std::string();
+}
+
+std::string Rules::load(World& w) {
+    w.alive = 1;
+    w.status = w.believed = w.row_status;
+    w.fresh = w.row_fresh;
+    const auto revive = [](LiveOp& to, const RowOp& from) {
+        to = {from.status, from.waiting, from.attempts, idle};
+    };
+    core::State fresh;
+    if (w.row_fresh)
+        fresh = (w.virgin ? core::initial_state : core::recovered_fresh_state)(
+            shape_.request, status_of(w.row_status), kCreated);
+    for (int i = 0; i < count_; ++i) {
+        BranchWorld& b = w.branch[static_cast<std::size_t>(i)];
+        revive(b.action, b.row_action);
+        revive(b.compensate, b.row_compensate);
+        b.may_have_run =
+            w.row_fresh ? fresh.branches[static_cast<std::size_t>(i)].may_have_run : b.row_may_have_run;
+        if (mutant_.row_without_frontier)
+            b.may_have_run = b.row_action.status != raw(BranchStatus::prepared);
+        b.claimed = !w.row_fresh && b.may_have_run;
+    }
+    revive(w.query, w.row_query);
+    w.virgin = 0;
+    return decide(w, core::Loaded{});
+}
+
+// The memory is gone; calls that left may still arrive, once, later or never.
+void Rules::forget(World& w) const {
+    const auto drop = [](LiveOp& op, u8& stray) {
+        if (op.phase == out) stray = 1;
+        op = {};
+    };
+    for (BranchWorld& b : w.branch) {
+        drop(b.action, b.stray_action);
+        drop(b.compensate, b.stray_compensate);
+        b.may_have_run = b.claimed = 0;
+    }
+    drop(w.query, w.stray_query);
+    w.alive = w.status = w.fresh = w.wake = w.pending = w.believed = 0;
+}
+
+// ---- the participants ----------------------------------------------------------------------------
+
+std::string Rules::arrive(World& w, int branch, Op op, Phase* answer) {
+    if (op == Op::query) {
+        if (w.local == undecided) w.local = never;  // the query's barrier row forestalls the client's
+        if (answer) *answer = w.local == committed ? done_ok : done_failed;
+        return {};
+    }
+    u8& effect = w.branch[static_cast<std::size_t>(branch)].effect;
+    if (answer) *answer = done_ok;
+    std::string broken;
+    for (int other = 0; other < count_; ++other) {
+        const u8 theirs = w.branch[static_cast<std::size_t>(other)].effect;
+        if (op == Op::action && effect == nothing && builds_upon(branch, other) && theirs != active)
+            broken = "order: an action has its effect without its predecessor's";
+        if (op == Op::compensate && effect == active && builds_upon(other, branch) &&
+            theirs == active)
+            broken = "P6: undone before the step that was built upon it";
+    }
+    if (op == Op::action && effect == nothing) effect = active;
+    else if (op == Op::compensate && effect == nothing) effect = forestalled;
+    else if (op == Op::compensate && effect == active) effect = undone;
+    return broken;
+}
+
+std::string Rules::answer(World& w, Step s, Result result) {
+    const core::Answer answer{s.branch, s.op, {result, {}}};
+    return decide(w, answer, nullptr, &s);
+}
+
+// ---- one step ------------------------------------------------------------------------------------
+
+std::string Rules::apply(World& w, Step s) {
+    const auto trouble = [&] {
+        ++w.trouble;
+        ++(s.op == Op::query    ? w.trouble_query
+           : s.op == Op::action ? w.branch[s.branch].trouble_action
+                                : w.branch[s.branch].trouble_compensate);
+    };
+    const auto stray = [&]() -> u8& {
+        return s.op == Op::query    ? w.stray_query
+               : s.op == Op::action ? w.branch[s.branch].stray_action
+                                    : w.branch[s.branch].stray_compensate;
+    };
+    std::string broken;
+    switch (s.kind) {
+        case Kind::load: broken = load(w); break;
+        case Kind::settle: broken = settle(w); break;
+        case Kind::arrive: {
+            Phase phase = done_ok;
+            broken = arrive(w, s.branch, s.op, &phase);
+            live(w, s).phase = phase;
+            break;
+        }
+        case Kind::refuse: live(w, s).phase = done_failed; break;
+        case Kind::answer:
+            broken = answer(w, s, live(w, s).phase == done_ok ? Result::success : Result::failure);
+            break;
+        case Kind::late: stray() = 1; [[fallthrough]];
+        case Kind::error:
+        case Kind::lost:
+            trouble();
+            broken = answer(w, s, Result::error);
+            break;
+        case Kind::ongoing:
+            trouble();
+            broken = answer(w, s, Result::ongoing);
+            break;
+        case Kind::failure_as_error:
+            trouble();
+            broken = answer(w, s, Result::failure);
+            break;
+        case Kind::stray: broken = arrive(w, s.branch, s.op, nullptr); break;
+        case Kind::retry: broken = decide(w, core::Timer{}, &s); break;
+        case Kind::deadline:
+            w.timed_out = 1;
+            if (w.alive && w.wake) broken = decide(w, core::Timer{});
+            break;
+        case Kind::crash:
+            ++w.crashes;
+            forget(w);
+            break;
+        case Kind::hint: forget(w); break;
+        case Kind::client_commit: w.local = committed; break;
+        case Kind::client_submit:
+            w.row_status = raw(Status::submitted);
+            w.client_gone = 1;
+            break;
+        case Kind::client_abort:
+            w.row_status = raw(Status::failed);
+            w.local = never;
+            w.client_gone = 1;
+            break;
+    }
+    return broken.empty() ? check(w) : broken;
+}
+
+// What must be true of every world, whatever led to it.
+std::string Rules::check(const World& w) const {
+    const bool message = shape_.request.type == TransType::msg;
+    for (int i = 0; i < count_; ++i) {
+        const u8 effect = w.branch[static_cast<std::size_t>(i)].effect;
+        if (w.row_status == raw(Status::failed) && effect == active)
+            return "P6: failed, but the effect of branch " + std::to_string(i + 1) + " stands";
+        if (w.row_status == raw(Status::succeed) && effect != active)
+            return "P3: succeed, but branch " + std::to_string(i + 1) + " has no effect";
+        if (message && effect == active && w.local != committed &&
+            !shape_.request.query_prepared.empty())
+            return "P2: delivered, but the client's transaction did not commit";
+    }
+    if (message && w.row_status == raw(Status::failed) && w.local != never)
+        return "P1: a message is taken back whose transaction committed or still can";
+    return {};
+}
+
+std::string Rules::tell(Step s) const {
+    static const char* const kText[] = {
+        "coordinator reads the row", "the write becomes durable", "reaches the participant",
+        "its answer comes back", "is due again", "timeout_to_fail is over", "is refused (FAILURE)",
+        "fails without effect", "answers ONGOING", "times out, may arrive later",
+        "its answer is lost", "answers FAILURE", "arrives after all", "COORDINATOR CRASHES",
+        "coordinator hears that the row changed", "client commits its local transaction",
+        "client submits", "client aborts"};
+    std::string text;
+    const bool about_call = s.kind != Kind::load && s.kind != Kind::settle &&
+                            s.kind != Kind::deadline && s.kind < Kind::crash;
+    if (about_call) {
+        if (s.op == Op::query) text = "query ";
+        else text = std::string(to_string(s.op)) + " " + static_cast<char>('A' + s.branch) + " ";
+    }
+    return text + kText[static_cast<int>(s.kind)];
+}
+
+}  // namespace model

@@ -1,0 +1,107 @@
+// Which call may start next: limits, order, turns.
+#include "net/host_queues.hpp"
+
+#include <gtest/gtest.h>
+
+namespace {
+
+using namespace dtm::net;
+
+Call call(std::uint64_t id, std::string url) {
+    Call made;
+    made.id = id;
+    made.url = std::move(url);
+    return made;
+}
+
+TEST(NetQueues, HostKey) {
+    EXPECT_EQ(host_key("http://a/x"), "http://a:80");
+    EXPECT_EQ(host_key("http://a:80/x"), "http://a:80");
+    EXPECT_EQ(host_key("http://a:/x"), "http://a:80");
+    EXPECT_EQ(host_key("https://a?x"), "https://a:443");
+    EXPECT_EQ(host_key("HTTPS://A.Example:8443#x"), "https://a.example:8443");
+    EXPECT_EQ(host_key("http://user:pass@a:81/x@y"), "http://a:81");
+    EXPECT_EQ(host_key("http://[::1]/"), "http://[::1]:80");
+    EXPECT_EQ(host_key("http://[::1]:81/"), "http://[::1]:81");
+    EXPECT_EQ(host_key("nonsense"), "");
+}
+
+TEST(NetQueues, HostsTakeTurns) {
+    HostQueues queues;
+    queues.set_limits(100, 100);
+    for (std::uint64_t id = 0; id < 3; ++id) queues.add(call(id, "http://a/"));
+    for (std::uint64_t id = 10; id < 12; ++id) queues.add(call(id, "http://b/"));
+    std::vector<std::uint64_t> order;
+    while (auto next = queues.take()) order.push_back(next->call.id);
+    EXPECT_EQ(order, (std::vector<std::uint64_t>{0, 10, 1, 11, 2}));
+    EXPECT_EQ(queues.in_flight(), 5u);
+    EXPECT_EQ(queues.waiting(), 0u);
+}
+
+TEST(NetQueues, LimitPerHost) {
+    HostQueues queues;
+    queues.set_limits(100, 2);
+    for (std::uint64_t id = 0; id < 4; ++id) queues.add(call(id, "http://a/"));
+    auto first = queues.take();
+    ASSERT_TRUE(first);
+    ASSERT_TRUE(queues.take());
+    EXPECT_FALSE(queues.take());
+    EXPECT_EQ(queues.waiting(), 2u);
+    queues.finished(first->host);
+    EXPECT_EQ(queues.take()->call.id, 2u);
+    EXPECT_FALSE(queues.take());
+}
+
+TEST(NetQueues, LastEighthIsForHostsThatHaveNothing) {
+    HostQueues queues;
+    queues.set_limits(16, 100);
+    for (std::uint64_t id = 0; id < 50; ++id) queues.add(call(id, "http://dead/"));
+    std::size_t started = 0;
+    while (queues.take()) ++started;
+    EXPECT_EQ(started, 14u);
+    queues.add(call(100, "http://a/"));
+    queues.add(call(101, "http://a/"));
+    queues.add(call(102, "http://b/"));
+    EXPECT_EQ(queues.take()->call.id, 100u);
+    EXPECT_EQ(queues.take()->call.id, 102u);
+    EXPECT_FALSE(queues.take());
+    EXPECT_EQ(queues.in_flight(), 16u);
+}
+
+TEST(NetQueues, LimitsChangeWhileCallsWait) {
+    HostQueues queues;
+    queues.set_limits(100, 1);
+    for (std::uint64_t id = 0; id < 5; ++id) queues.add(call(id, "http://a/"));
+    ASSERT_TRUE(queues.take());
+    EXPECT_FALSE(queues.take());
+    queues.set_limits(100, 3);
+    auto second = queues.take();
+    ASSERT_TRUE(second);
+    queues.set_limits(100, 1);
+    EXPECT_FALSE(queues.take());
+    queues.finished(second->host);
+    EXPECT_FALSE(queues.take());
+    queues.finished(second->host);
+    EXPECT_EQ(queues.take()->call.id, 2u);
+}
+
+TEST(NetQueues, LimitsOfZeroMeanOne) {
+    HostQueues queues;
+    queues.set_limits(0, 0);
+    queues.add(call(1, "http://a/"));
+    EXPECT_TRUE(queues.take());
+}
+
+TEST(NetQueues, ManyHostsDoNotStayForEver) {
+    HostQueues queues;
+    queues.set_limits(10, 10);
+    for (std::uint64_t id = 0; id < 5000; ++id) {
+        queues.add(call(id, "http://host" + std::to_string(id) + "/"));
+        const auto next = queues.take();
+        ASSERT_TRUE(next);
+        queues.finished(next->host);
+    }
+    EXPECT_EQ(queues.in_flight(), 0u);
+}
+
+}  // namespace
