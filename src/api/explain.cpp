@@ -112,7 +112,10 @@ private:
     // What this operation waits for, apart from its time; "" when it is its turn.
     std::string blocker(const Operation& o) const {
         const Status status = progress_.state.status;
-        if (core::is_final(status)) return o.op == Op::compensate ? "not needed" : "not called any more";
+        if (core::is_final(status)) {
+            const bool never = o.op == Op::compensate && !branch(o.index).may_have_run;
+            return never ? "not needed" : "not called any more";
+        }
         if (o.op == Op::query) return "";
         if (o.op == Op::action) {
             if (status == Status::aborting) return "not called any more";

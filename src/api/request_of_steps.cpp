@@ -193,7 +193,9 @@ std::string request_of_steps(const StepsForm& form) {
     return builder.finish(*form.trans_type, form.gid);
 }
 
-std::string path_of_steps(const std::string& path) {
+namespace {
+
+std::string argument_path(const std::string& path) {
     constexpr std::string_view orders = "$.custom_data.orders[\"";
     constexpr std::string_view custom = "$.custom_data.";
     constexpr std::string_view payloads = "$.payloads[";
@@ -214,6 +216,15 @@ std::string path_of_steps(const std::string& path) {
         }
     }
     return path;
+}
+
+}  // namespace
+
+wire::BadRequest in_words_of_steps(const wire::BadRequest& bad) {
+    std::string message = bad.what();
+    constexpr std::string_view custom = "custom_data.";
+    if (message.starts_with(custom)) message.erase(0, custom.size());
+    return {argument_path(bad.path), std::move(message), bad.hint};
 }
 
 }  // namespace dtm::api

@@ -23,8 +23,8 @@ struct StepsForm {
 // $.steps[1].action and $.options.delay; steps are numbered from 0, as `after` numbers them.
 std::string request_of_steps(const StepsForm&);
 
-// Translates a path of the request that request_of_steps made into one of its arguments:
-// $.custom_data.orders["2"][0] is $.steps[2].after[0].
-std::string path_of_steps(const std::string& request_path);
+// Translates what is wrong with the request that request_of_steps made into the arguments it was made
+// of: $.custom_data.orders["2"][0] is $.steps[2].after[0].
+wire::BadRequest in_words_of_steps(const wire::BadRequest&);
 
 }  // namespace dtm::api

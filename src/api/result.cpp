@@ -65,12 +65,12 @@ std::string json_time(pg::UnixTime t) {
 
 std::string duration_text(std::chrono::microseconds span) {
     const std::int64_t ms = std::max<std::int64_t>(0, span.count() / 1000);
-    const std::int64_t s = ms / 1000;
+    const auto rounded = [ms](std::int64_t unit) { return std::to_string((ms + unit / 2) / unit); };
     if (ms < 1000) return std::to_string(ms) + " ms";
-    if (s < 120) return std::to_string(s) + " s";
-    if (s < 2 * 3600) return std::to_string(s / 60) + " min";
-    if (s < 2 * 86400) return std::to_string(s / 3600) + " h";
-    return std::to_string(s / 86400) + " d";
+    if (ms < 119500) return rounded(1000) + " s";
+    if (ms < 7170000) return rounded(60000) + " min";
+    if (ms < 171000000) return rounded(3600000) + " h";
+    return rounded(86400000) + " d";
 }
 
 std::string counted(std::uint64_t n, std::string_view singular, std::string_view plural) {

@@ -32,7 +32,7 @@ Datum jsonb_datum(const std::string& json);
 std::string time_text(pg::UnixTime);
 // "2026-01-02T03:04:05.678+01:00" (dtm-compat.md 1.6).
 std::string json_time(pg::UnixTime);
-// "850 ms", "17 s", "5 min", "3 h", "2 d": rounded down.
+// "850 ms", "17 s", "5 min", "3 h", "2 d": rounded.
 std::string duration_text(std::chrono::microseconds);
 std::string counted(std::uint64_t n, std::string_view singular, std::string_view plural);
 std::string quoted(std::string_view text);  // "text"

@@ -34,8 +34,8 @@ std::vector<std::string> subscriber_urls(std::string_view topic) {
     return urls;
 }
 
-[[noreturn]] void refuse(const wire::BadRequest& bad, const std::string& path) {
-    throw pg::SqlError("TD001", bad.what(), "Field: " + path, bad.hint);
+[[noreturn]] void refuse(const wire::BadRequest& bad) {
+    throw pg::SqlError("TD001", bad.what(), "Field: " + bad.path, bad.hint);
 }
 
 // The gid exists. Returns when the stored transaction is what this request asks for and still runs.
@@ -88,11 +88,16 @@ void put(const core::Request& request, Oid caller) {
     }
 }
 
+[[noreturn]] void refuse_read_only() {
+    const bool standby = RecoveryInProgress();
+    throw pg::SqlError("25006", "cannot execute dtm_submit() in a read-only transaction",
+                       standby ? "This server is a standby." : "",
+                       standby ? "Connect to the primary, e.g. with target_session_attrs=read-write."
+                               : "BEGIN READ WRITE, or see default_transaction_read_only.");
+}
+
 std::string submit(std::string_view json) {
-    if (RecoveryInProgress()) {
-        throw pg::SqlError("25006", "dtm_submit writes, and this server is a standby", {},
-                           "Connect to the primary, e.g. with target_session_attrs=read-write.");
-    }
+    if (XactReadOnly) refuse_read_only();
     const Oid caller = GetUserId();
     const store::AsOwner as_owner;
     core::Request request = wire::parse_submit(json, subscriber_urls);
@@ -113,7 +118,7 @@ DTM_FUNCTION(dtm_submit_request) {
         if (PG_ARGISNULL(0)) throw wire::BadRequest("$", "the request is NULL");
         gid = api::submit(api::jsonb_text(api::jsonb_arg(fcinfo, 0)));
     } catch (const wire::BadRequest& bad) {
-        api::refuse(bad, bad.path);
+        api::refuse(bad);
     }
     return pg::text_datum(gid);
 }
@@ -128,7 +133,7 @@ DTM_FUNCTION(dtm_submit_steps) {
         if (!PG_ARGISNULL(3)) form.options = PG_GETARG_DATUM(3);
         gid = api::submit(api::request_of_steps(form));
     } catch (const wire::BadRequest& bad) {
-        api::refuse(bad, api::path_of_steps(bad.path));
+        api::refuse(api::in_words_of_steps(bad));
     }
     return pg::text_datum(gid);
 }

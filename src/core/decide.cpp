@@ -31,14 +31,15 @@ void stamp_as_written(State& state) {
 
 // 1. A decision precedes its consequences (P5), a final status whoever waits for it.
 // 2. The frontier precedes the call that moves it (P6).
-// 3. Attempts and times precede nothing, but must not live in memory only while nothing is in flight:
+// 3. Attempts and times precede nothing, but must not live in memory only while nothing is in
+// flight:
 //    then "no write" means that the row says it all, and the transaction may be forgotten.
 Write needed_write(const Round& r) {
     if (r.decided || r.frontier) return Write::flush;
     if (r.retrying) return Write::lazy;
     if (!r.changed) return Write::none;
     return r.request.options.exact_progress || !any_in_flight(r.out.state) ? Write::lazy
-                                                                          : Write::none;
+                                                                           : Write::none;
 }
 
 Decision evaluate(const Request& request, State&& state, const Answer* answer, Time now,
@@ -46,11 +47,16 @@ Decision evaluate(const Request& request, State&& state, const Answer* answer, T
     Round r{.request = request, .policy = policy, .now = now, .out = {}};
     r.out.state = std::move(state);
     switch (request.type) {
-        case TransType::saga: run_saga(r, answer); break;
-        case TransType::msg: run_msg(r, answer); break;
+        case TransType::saga:
+            run_saga(r, answer);
+            break;
+        case TransType::msg:
+            run_msg(r, answer);
+            break;
         case TransType::tcc:
         case TransType::xa:
-        case TransType::workflow: break;
+        case TransType::workflow:
+            break;
     }
     r.out.write = needed_write(r);
     if (r.out.write != Write::none) stamp_as_written(r.out.state);

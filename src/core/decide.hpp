@@ -68,23 +68,26 @@ State initial_state(const Request& request, Status status, Time create_time);
 // row (no progress stored) means "every action may have run" (design 7.3, the frontier).
 State recovered_fresh_state(const Request& request, Status status, Time create_time);
 
-// When the row should be looked at by the sweep if nobody holds it in memory: now for a fresh or
-// in-flight one, the earliest retry or deadline otherwise; none when final or inert.
+// When the row should be looked at by the sweep if nobody holds it in memory: at once (create_time,
+// which is surely over) when something can be called or is in flight, else the earliest retry, delay
+// or deadline; none when final or inert.
 std::optional<Time> next_due(const Request& request, const State& state, const Policy& policy);
 
 // Operator verb: any unfinished transaction becomes failed, nothing else is called
-// (dtm-compat.md 1.5.7). Returns false, and changes nothing, where the table has no such edge.
+// (dtm-compat.md 1.5.7). Returns false, and changes nothing, where the table has no such edge. The
+// caller writes the state: it is stamped like one returned with Write::flush.
 bool force_stop(const Request& request, State& state);
 
 // Operator verb: all waiting operations become due at `now`, attempts are kept.
 void retry_now(State& state, Time now);
 
-// Policy arithmetic, exposed for the views and the tests. All in seconds of the options' unit.
+// Policy arithmetic, exposed for the views and the tests.
 Seconds base_interval(const Request&, const Policy&);
-// base * 2^errors, capped, plus a jitter of up to 10 % that depends only on (gid, branch, errors), so
-// that a thousand transactions which failed together do not come back together.
+// base * 2^errors, capped, plus a jitter of up to 10 % that depends only on (gid, branch, op, errors),
+// so that a thousand transactions which failed together do not come back together.
 Micros backoff(const Request&, std::uint32_t branch, Op, std::uint32_t errors, const Policy&);
-// nullopt: never times out (a saga without timeout_to_fail).
+// nullopt: cannot time out (any more): a saga without timeout_to_fail or not in `submitted`, a message
+// that is not `prepared`.
 std::optional<Time> deadline(const Request&, const State&, const Policy&);
 // The largest current interval of the open operations: dtm's next_cron_interval.
 Seconds current_interval(const Request&, const State&, const Policy&);

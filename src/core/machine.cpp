@@ -1,6 +1,7 @@
 // The table itself: every legal status change of a global transaction, with its reason. Knows no
-// event, no branch and no time; those are decide()'s. A wrong edge cannot be taken by accident: what
-// is not listed here is refused, and the compiler checks that the list is complete and unambiguous.
+// event, no branch and no time; those are decide()'s. A wrong edge cannot be taken by accident:
+// what is not listed here is refused, and the compiler checks that the list is complete and
+// unambiguous.
 #include "core/machine.hpp"
 
 #include <algorithm>
@@ -24,28 +25,22 @@ constexpr std::array kEdges{
          "the local transaction did not happen and the query made sure that it never can"},
     Edge{T::msg, prepared, On::abort, failed,
          "the client takes the message back before anything was delivered"},
-    Edge{T::msg, prepared, On::force_stop, failed,
-         "an operator ends it; nothing was delivered"},
-    Edge{T::msg, submitted, On::all_succeeded, succeed,
-         "every subscriber has it"},
+    Edge{T::msg, prepared, On::force_stop, failed, "an operator ends it; nothing was delivered"},
+    Edge{T::msg, submitted, On::all_succeeded, succeed, "every subscriber has it"},
     Edge{T::msg, submitted, On::force_stop, failed,
          "an operator ends it; what was delivered stays delivered"},
     Edge{T::saga, prepared, On::submit, submitted,
          "a prepared saga is inert until the client submits it"},
-    Edge{T::saga, prepared, On::force_stop, failed,
-         "an operator ends it; nothing was called"},
+    Edge{T::saga, prepared, On::force_stop, failed, "an operator ends it; nothing was called"},
     Edge{T::saga, submitted, On::all_succeeded, succeed,
          "every step is done, there is nothing left to decide"},
     Edge{T::saga, submitted, On::action_failure, aborting,
          "a step said that it cannot be done, so the others must be undone"},
-    Edge{T::saga, submitted, On::timeout, aborting,
-         "the submitter allowed only so much time"},
+    Edge{T::saga, submitted, On::timeout, aborting, "the submitter allowed only so much time"},
     Edge{T::saga, submitted, On::retry_limit, aborting,
          "the submitter allowed only so many attempts of one step"},
-    Edge{T::saga, submitted, On::force_stop, failed,
-         "an operator ends it; steps stay as they are"},
-    Edge{T::saga, aborting, On::all_compensated, failed,
-         "every step that may have run is undone"},
+    Edge{T::saga, submitted, On::force_stop, failed, "an operator ends it; steps stay as they are"},
+    Edge{T::saga, aborting, On::all_compensated, failed, "every step that may have run is undone"},
     Edge{T::saga, aborting, On::force_stop, failed,
          "an operator ends it; open compensations stay open"},
 };
@@ -69,7 +64,8 @@ constexpr bool complete() {
         for (Status from : {prepared, submitted, aborting, succeed, failed}) {
             const bool has_row = std::ranges::any_of(
                 kEdges, [&](const Edge& e) { return same_source(e, type, from); });
-            const bool listed = is_final(from) ||
+            const bool listed =
+                is_final(from) ||
                 std::ranges::find(kUnreachable, std::pair{type, from}) != kUnreachable.end();
             if (has_row == listed) return false;
         }
@@ -81,7 +77,8 @@ constexpr bool explained() {
 }
 
 static_assert(ordered_and_unambiguous(), "two rows share (type, from, trigger), or order is lost");
-static_assert(complete(), "a (type, status) has neither a row nor a place in the list of exceptions");
+static_assert(complete(),
+              "a (type, status) has neither a row nor a place in the list of exceptions");
 static_assert(explained(), "an edge without a why");
 
 std::string node(const Edge& e, Status s) {

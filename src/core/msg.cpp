@@ -1,6 +1,6 @@
-// A message: ask the silent client's database what became of it, then deliver until everybody has it
-// (dtm-compat.md 5.4). Knows neither how a call is made nor how a row is written. It has no way back,
-// so a crash only ever repeats a question or a delivery.
+// A message: ask the silent client's database what became of it, then deliver until everybody has
+// it (dtm-compat.md 5.4). Knows neither how a call is made nor how a row is written. It has no way
+// back, so a crash only ever repeats a question or a delivery.
 #include "core/round.hpp"
 
 namespace dtm::core {
@@ -19,7 +19,8 @@ void take_query_answer(Round& r, const Answer& answer) {
             if (open) r.move(Trigger::query_failure);
             return;
         case Result::ongoing:
-        case Result::error: return r.postpone(life, answer);
+        case Result::error:
+            return r.postpone(life, answer);
     }
 }
 

@@ -1,6 +1,6 @@
 // When something is tried again, and when it is given up: the arithmetic of dtm-compat.md 5.10.
-// Knows no clock, every instant comes in as a value. Survives absurd options: nothing overflows, and
-// no interval is ever zero.
+// Knows no clock, every instant comes in as a value. Survives absurd options: nothing overflows,
+// and no interval is ever zero.
 #include "core/round.hpp"
 
 namespace dtm::core {

@@ -1,6 +1,6 @@
 // The steps that sagas and messages share: take an answer, wait, call, start what may start. Knows
-// neither rollback nor query; those are saga.cpp and msg.cpp. Whatever happens here is entered in the
-// round's account, so that no progress is lost that a crash could make us need.
+// neither rollback nor query; those are saga.cpp and msg.cpp. Whatever happens here is entered in
+// the round's account, so that no progress is lost that a crash could make us need.
 #include "core/round.hpp"
 
 #include <algorithm>
@@ -9,9 +9,12 @@ namespace dtm::core {
 
 OpState& op_state(State& state, std::uint32_t branch, Op op) {
     switch (op) {
-        case Op::action: return state.branches[branch].action;
-        case Op::compensate: return state.branches[branch].compensate;
-        case Op::query: break;
+        case Op::action:
+            return state.branches[branch].action;
+        case Op::compensate:
+            return state.branches[branch].compensate;
+        case Op::query:
+            break;
     }
     return state.query;
 }
@@ -20,9 +23,12 @@ namespace {
 
 const std::string& url_of(const Request& request, std::uint32_t branch, Op op) {
     switch (op) {
-        case Op::action: return request.branches[branch].action;
-        case Op::compensate: return request.branches[branch].compensate;
-        case Op::query: break;
+        case Op::action:
+            return request.branches[branch].action;
+        case Op::compensate:
+            return request.branches[branch].compensate;
+        case Op::query:
+            break;
     }
     return request.query_prepared;
 }
@@ -31,7 +37,8 @@ const std::string& url_of(const Request& request, std::uint32_t branch, Op op) {
 // relies on 1. 4. A message cannot roll back, so nobody will ever ask what of it may have run.
 bool row_admits(const Request& request, const State& state, std::uint32_t branch) {
     if (state.durable_fresh) return !request.options.exact_progress;
-    if (branch < state.durable_may_have_run.size() && state.durable_may_have_run[branch]) return true;
+    if (branch < state.durable_may_have_run.size() && state.durable_may_have_run[branch])
+        return true;
     return request.type == TransType::msg && !request.options.exact_progress;
 }
 

@@ -1,6 +1,7 @@
-// Private to core: what one evaluation of one transaction carries along, and the steps that sagas and
-// messages share. It keeps the account from which decide() derives the write. Knows no type's rules;
-// forgetting to write cannot happen in a type's file, because only the account decides about it.
+// Private to core: what one evaluation of one transaction carries along, and the steps that sagas
+// and messages share. It keeps the account from which decide() derives the write. Knows no type's
+// rules; forgetting to write cannot happen in a type's file, because only the account decides about
+// it.
 #pragma once
 
 #include "core/decide.hpp"
@@ -37,8 +38,8 @@ struct Round {
     // Not final: the operation waits (dtm-compat.md 5.10.2) and may raise an alert.
     void postpone(OpState&, const Answer&);
 
-    // Brings a prepared operation as far as it goes now: it waits for its time, is called, or, having
-    // no URL, succeeds. True when it succeeded.
+    // Brings a prepared operation as far as it goes now: it waits for its time, is called, or,
+    // having no URL, succeeds. True when it succeeded.
     bool attempt(std::uint32_t branch, Op op);
 
     // Attempts every action whose predecessors have succeeded. True when no action is left.

@@ -1,6 +1,6 @@
-// A saga: actions forward, or everything that may have run undone backward (dtm-compat.md 5.5). Knows
-// neither how a call is made nor how a row is written. A crash at any point ends in the same decision
-// or in repeated calls, because what may have run is never forgotten (P6).
+// A saga: actions forward, or everything that may have run undone backward (dtm-compat.md 5.5).
+// Knows neither how a call is made nor how a row is written. A crash at any point ends in the same
+// decision or in repeated calls, because what may have run is never forgotten (P6).
 #include "core/round.hpp"
 
 #include <algorithm>
@@ -29,7 +29,8 @@ void take_action_answer(Round& r, const Answer& answer) {
     OpState& life = r.accept(answer);
     const bool forward = r.state().status == Status::submitted;
     switch (answer.outcome.result) {
-        case Result::success: return r.succeed(life);
+        case Result::success:
+            return r.succeed(life);
         case Result::failure:
             r.fail(life, answer.outcome);
             if (forward)
@@ -59,7 +60,9 @@ void take_compensate_answer(Round& r, const Answer& answer) {
 
 // All successes beat the timeout: undoing what is complete would help nobody.
 void forward(Round& r) {
-    const auto failed = [](const BranchState& b) { return b.action.status == BranchStatus::failed; };
+    const auto failed = [](const BranchState& b) {
+        return b.action.status == BranchStatus::failed;
+    };
     if (std::ranges::any_of(r.state().branches, failed))
         return roll_back(r, Trigger::action_failure, "fail message lost");
 
@@ -67,7 +70,8 @@ void forward(Round& r) {
     if (end && r.now >= *end && !r.all_actions_succeeded())
         return roll_back(r, Trigger::timeout,
                          "Timeout after " +
-                             std::to_string(r.request.options.timeout_to_fail.count()) + " seconds");
+                             std::to_string(r.request.options.timeout_to_fail.count()) +
+                             " seconds");
 
     if (r.attempt_actions()) {
         r.move(Trigger::all_succeeded);

@@ -39,8 +39,6 @@ std::string_view to_string(Result r) { return name(kResults, r); }
 std::optional<TransType> parse_trans_type(std::string_view text) {
     return parse<TransType>(kTransTypes, text);
 }
-std::optional<Status> parse_status(std::string_view text) {
-    return parse<Status>(kStatuses, text);
-}
+std::optional<Status> parse_status(std::string_view text) { return parse<Status>(kStatuses, text); }
 
 }  // namespace dtm::core

@@ -26,14 +26,12 @@ UniqueFd make_eventfd() {
 
 void signal_eventfd(const UniqueFd& fd) {
     const std::uint64_t one = 1;
-    while (::write(fd.get(), &one, sizeof one) < 0 && errno == EINTR) {
-    }
+    while (::write(fd.get(), &one, sizeof one) < 0 && errno == EINTR) {}
 }
 
 void clear_eventfd(const UniqueFd& fd) {
     std::uint64_t count = 0;
-    while (::read(fd.get(), &count, sizeof count) < 0 && errno == EINTR) {
-    }
+    while (::read(fd.get(), &count, sizeof count) < 0 && errno == EINTR) {}
 }
 
 // Once per process and never undone: other parts of the process may use libcurl as well.
@@ -44,8 +42,8 @@ void initialise_libcurl() {
     }
 }
 
-// While it lives, threads that are made begin with all signals blocked: the process' signals stay with
-// the thread that expects them (in PostgreSQL, the main one).
+// While it lives, threads that are made begin with all signals blocked: the process' signals stay
+// with the thread that expects them (in PostgreSQL, the main one).
 class BlockSignals {
 public:
     BlockSignals() {
@@ -63,9 +61,9 @@ private:
 
 }  // namespace
 
-// The two threads meet in `inbox` and `outbox`, each a vector that is swapped under its mutex, and in
-// counters. Nobody holds a mutex for longer than that. A flag beside each vector tells whether the other
-// side is awake already, so a burst costs one wake-up.
+// The two threads meet in `inbox` and `outbox`, each a vector that is swapped under its mutex, and
+// in counters. Nobody holds a mutex for longer than that. A flag beside each vector tells whether
+// the other side is awake already, so a burst costs one wake-up.
 struct Client::Impl {
     explicit Impl(Settings settings) : loop(std::move(settings), wake_fd.get()) {
         const BlockSignals guard;

@@ -1,7 +1,7 @@
 // The network thread: calls HTTP endpoints with libcurl's multi interface and hands answers back
-// through a queue and a file descriptor. Plain C++: knows no PostgreSQL, no dtm, and links into a test
-// program of its own (TSan). It survives dead, slow and hostile peers: every call ends, by its own
-// timeout at the latest, and no answer is larger than the cap.
+// through a queue and a file descriptor. Plain C++: knows no PostgreSQL, no dtm, and links into a
+// test program of its own (TSan). It survives dead, slow and hostile peers: every call ends, by its
+// own timeout at the latest, and no answer is larger than the cap.
 #pragma once
 
 #include <chrono>
@@ -14,9 +14,9 @@
 namespace dtm::net {
 
 struct Settings {
-    std::uint32_t max_in_flight = 1000;        // above it, calls queue in this object
+    std::uint32_t max_in_flight = 1000;          // above it, calls queue in this object
     std::uint32_t max_in_flight_per_host = 100;  // likewise, per scheme://host:port
-    std::size_t max_body = 64 * 1024;          // bytes of an answer that are kept; the rest is cut
+    std::size_t max_body = 64 * 1024;  // bytes of an answer that are kept; the rest is cut
     std::string user_agent = "dtm_pg";
 };
 
@@ -24,17 +24,17 @@ struct Call {
     std::uint64_t id = 0;  // the caller's; comes back in the Reply
     bool post = false;
     std::string url;
-    std::string_view body;             // must stay valid as long as `keep` lives
+    std::string_view body;  // must stay valid as long as `keep` lives
     std::shared_ptr<const void> keep;
-    std::vector<std::string> headers;  // "Name: value"; "Name:" removes libcurl's default
+    std::vector<std::string> headers;         // "Name: value"; "Name:" removes libcurl's default
     std::chrono::milliseconds timeout{3000};  // counts from the moment the call starts, not queues
 };
 
 struct Reply {
     std::uint64_t id = 0;
-    long status = 0;      // 0: no HTTP answer was received
-    std::string body;     // at most Settings::max_body bytes
-    std::string error;    // transport error in words, empty when an answer was received
+    long status = 0;    // 0: no HTTP answer was received
+    std::string body;   // at most Settings::max_body bytes
+    std::string error;  // transport error in words, empty when an answer was received
     std::chrono::microseconds elapsed{0};
 };
 

@@ -64,8 +64,8 @@ void HostQueues::add(Call call) {
 
 std::optional<HostQueues::Next> HostQueues::take() {
     if (waiting_ == 0 || in_flight_ >= max_in_flight_) return std::nullopt;
-    // Hosts that only the reserve keeps out stay in the list, in order. A look at each is bounded by
-    // the number of hosts, and happens only when seven eighths of the places are taken.
+    // Hosts that only the reserve keeps out stay in the list, in order. A look at each is bounded
+    // by the number of hosts, and happens only when seven eighths of the places are taken.
     for (auto turn = turns_.begin(); turn != turns_.end();) {
         Host& host = **turn;
         if (host.in_flight >= max_per_host_) {  // the limit was lowered

@@ -1,6 +1,6 @@
 // Who may be called next: calls wait in one queue per host, first in, first out, and the hosts take
-// turns. Knows limits and nothing of sockets. It survives a host that never answers: such a host fills
-// its own limit and never another host's (P8).
+// turns. Knows limits and nothing of sockets. It survives a host that never answers: such a host
+// fills its own limit and never another host's (P8).
 #pragma once
 
 #include "net/client.hpp"
@@ -36,7 +36,8 @@ public:
 
     void set_limits(std::uint32_t max_in_flight, std::uint32_t max_per_host);
     void add(Call call);
-    // The next call of the host whose turn it is, or nothing: nobody waits or all limits are reached.
+    // The next call of the host whose turn it is, or nothing: nobody waits or all limits are
+    // reached.
     std::optional<Next> take();
     void finished(Host* host);
 

@@ -21,6 +21,10 @@ constexpr std::size_t max_idle_transfers = 1024;
 // Idle keep-alive connections, each a descriptor. libcurl closes the oldest above it.
 constexpr long max_idle_connections = 1024;
 
+// A new connection costs some 30 microseconds here: answers of running calls do not wait for more
+// of them.
+constexpr std::size_t max_starts_per_round = 128;
+
 void check(CURLMcode code, const char* what) {
     if (code != CURLM_OK) {
         throw std::runtime_error(std::string(what) + ": " + curl_multi_strerror(code));
@@ -40,9 +44,11 @@ Loop::Loop(Settings settings, int wake_fd)
     if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_fd_, &event) != 0) {
         throw std::system_error(errno, std::generic_category(), "epoll_ctl");
     }
-    check(curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &Loop::on_socket), "socket function");
+    check(curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &Loop::on_socket),
+          "socket function");
     check(curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this), "socket data");
-    check(curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &Loop::on_timer), "timer function");
+    check(curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &Loop::on_timer),
+          "timer function");
     check(curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this), "timer data");
     configure(std::move(settings));
 }
@@ -65,24 +71,27 @@ void Loop::configure(Settings settings) {
 }
 
 void Loop::run_once(std::vector<Reply>& replies) {
-    start_waiting_calls(replies);
+    const bool more = start_waiting_calls(replies);
     // A call may be over before anybody waits: it could not start, or its answer was there at once.
     collect(replies);
     if (!replies.empty()) return;
-    wait_and_dispatch();
+    wait_and_dispatch(!more);
     collect(replies);
 }
 
 // ---- calls --------------------------------------------------------------------------------------
 
-void Loop::start_waiting_calls(std::vector<Reply>& replies) {
-    bool started = false;
-    while (auto next = queues_.take()) {
+bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
+    std::size_t started = 0;
+    while (started < max_starts_per_round) {
+        auto next = queues_.take();
+        if (!next) break;
         start(std::move(*next), replies);
-        started = true;
+        ++started;
     }
     // One kick for all of them: libcurl gave each a timer that is over already.
-    if (started) act_on_timeout();
+    if (started > 0) act_on_timeout();
+    return started == max_starts_per_round;
 }
 
 void Loop::start(HostQueues::Next next, std::vector<Reply>& replies) {
@@ -135,10 +144,11 @@ void Loop::keep_for_reuse(std::unique_ptr<Transfer> transfer) {
 
 // ---- events -------------------------------------------------------------------------------------
 
-void Loop::wait_and_dispatch() {
-    int timeout_ms = -1;
-    if (curl_deadline_) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(*curl_deadline_ - Clock::now());
+void Loop::wait_and_dispatch(bool may_sleep) {
+    int timeout_ms = may_sleep ? -1 : 0;
+    if (may_sleep && curl_deadline_) {
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(*curl_deadline_ - Clock::now());
         timeout_ms = static_cast<int>(
             std::clamp<std::int64_t>(left.count(), 0, std::numeric_limits<int>::max()));
     }
@@ -148,8 +158,9 @@ void Loop::wait_and_dispatch() {
     for (int i = 0; i < count; ++i) {
         const epoll_event& event = events[static_cast<std::size_t>(i)];
         if (event.data.fd == wake_fd_) continue;
-        // An event may be stale: libcurl closed the descriptor, or opened another one with its number,
-        // while this batch was worked on. libcurl looks for itself, its sockets do not block.
+        // An event may be stale: libcurl closed the descriptor, or opened another one with its
+        // number, while this batch was worked on. libcurl looks for itself, its sockets do not
+        // block.
         if (!socket(event.data.fd).wanted) {
             watch(event.data.fd, 0);
             continue;
@@ -157,7 +168,9 @@ void Loop::wait_and_dispatch() {
         int what = 0;
         if ((event.events & EPOLLIN) != 0) what |= CURL_CSELECT_IN;
         if ((event.events & EPOLLOUT) != 0) what |= CURL_CSELECT_OUT;
-        if ((event.events & (EPOLLERR | EPOLLHUP)) != 0) what |= CURL_CSELECT_ERR;
+        // With IN, because libcurl finds out by reading: an error on a kept connection before the
+        // first byte of an answer makes it try another connection, a bare ERR would end the call.
+        if ((event.events & (EPOLLERR | EPOLLHUP)) != 0) what |= CURL_CSELECT_IN | CURL_CSELECT_ERR;
         act(event.data.fd, what);
     }
     if (curl_deadline_ && *curl_deadline_ <= Clock::now()) act_on_timeout();
@@ -171,8 +184,8 @@ void Loop::act(curl_socket_t fd, int events) {
 void Loop::act_on_timeout() {
     const auto before = curl_deadline_;
     act(CURL_SOCKET_TIMEOUT, 0);
-    // libcurl reports its next deadline only when it has changed. If we came a moment too early for its
-    // clock, nothing happened and nothing was reported: come back a millisecond later.
+    // libcurl reports its next deadline only when it has changed. If we came a moment too early for
+    // its clock, nothing happened and nothing was reported: come back a millisecond later.
     if (curl_deadline_ && curl_deadline_ == before && *before <= Clock::now()) {
         curl_deadline_ = Clock::now() + std::chrono::milliseconds(1);
     }
@@ -206,12 +219,12 @@ void Loop::closing(int fd) noexcept {
     socket(fd) = Socket();  // close() takes it out of the epoll set
 }
 
-// Between two requests libcurl takes its interest in a kept connection back, and gives it again with
-// the next request. We leave such a socket in the epoll set: two system calls less for each request.
-// When an event comes although nobody waits for one (the peer closed an idle connection), the socket
-// is taken out then. That needs certainty that a descriptor is still the socket we think it is, so it
-// is done only for those that are opened and closed through our callbacks; libcurl's resolver uses
-// others.
+// Between two requests libcurl takes its interest in a kept connection back, and gives it again
+// with the next request. We leave such a socket in the epoll set: two system calls less for each
+// request. When an event comes although nobody waits for one (the peer closed an idle connection),
+// the socket is taken out then. That needs certainty that a descriptor is still the socket we think
+// it is, so it is done only for those that are opened and closed through our callbacks; libcurl's
+// resolver uses others.
 int Loop::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept {
     auto& loop = *static_cast<Loop*>(self);
     Socket& entry = loop.socket(fd);

@@ -1,6 +1,6 @@
-// The event loop of the network thread: libcurl's multi interface on an epoll set of our own. It lives
-// in that thread alone and is not thread-safe. Calls go in, replies come out; who brings and fetches
-// them is client.cpp's business.
+// The event loop of the network thread: libcurl's multi interface on an epoll set of our own. It
+// lives in that thread alone and is not thread-safe. Calls go in, replies come out; who brings and
+// fetches them is client.cpp's business.
 #pragma once
 
 #include "net/client.hpp"
@@ -54,10 +54,11 @@ private:
 
     Socket& socket(int fd);
     void watch(int fd, std::uint32_t events) noexcept;
-    void start_waiting_calls(std::vector<Reply>& replies);
+    // Returns whether there may be more to start.
+    bool start_waiting_calls(std::vector<Reply>& replies);
     void start(HostQueues::Next next, std::vector<Reply>& replies);
     void collect(std::vector<Reply>& replies);
-    void wait_and_dispatch();
+    void wait_and_dispatch(bool may_sleep);
     void act(curl_socket_t fd, int events);
     void act_on_timeout();
     std::unique_ptr<Transfer> idle_transfer();

@@ -13,8 +13,8 @@ namespace dtm::net {
 
 namespace {
 
-// A participant that sends more than this many times the kept body is cut off, so that an endless body
-// costs a bounded amount of traffic. Its status and the kept part are the answer.
+// A participant that sends more than this many times the kept body is cut off, so that an endless
+// body costs a bounded amount of traffic. Its status and the kept part are the answer.
 constexpr std::size_t read_factor = 16;
 
 // All header lines of one answer together. libcurl bounds one line, not their number.
@@ -52,10 +52,10 @@ Transfer::Transfer(SocketObserver& sockets) : sockets_(sockets), easy_(curl_easy
 void Transfer::set_constant_options() {
     set(CURLOPT_PRIVATE, static_cast<void*>(this));
     set(CURLOPT_NOSIGNAL, 1L);
-    // Without this, ending a transfer that still waits for getaddrinfo() waits for it, too: a dead name
-    // server would stop all calls at the first timeout, and the process at its end. With it libcurl
-    // lets go of the resolver thread, which frees its own memory whenever it returns (7.87 and later,
-    // lib/asyn-thread.c, Curl_resolver_kill).
+    // Without this, ending a transfer that still waits for getaddrinfo() waits for it, too: a dead
+    // name server would stop all calls at the first timeout, and the process at its end. With it
+    // libcurl lets go of the resolver thread, which frees its own memory whenever it returns (7.87
+    // and later, lib/asyn-thread.c, Curl_resolver_kill).
     set(CURLOPT_QUICK_EXIT, 1L);
     set(CURLOPT_PROTOCOLS_STR, "http,https");
     set(CURLOPT_FOLLOWLOCATION, 0L);
@@ -71,6 +71,8 @@ void Transfer::set_constant_options() {
     set(CURLOPT_WRITEDATA, static_cast<void*>(this));
     set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
     set(CURLOPT_HEADERDATA, static_cast<void*>(this));
+    set(CURLOPT_PREREQFUNCTION, &Transfer::on_attempt);
+    set(CURLOPT_PREREQDATA, static_cast<void*>(this));
     set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open);
     set(CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
     set(CURLOPT_CLOSESOCKETFUNCTION, &on_close);
@@ -78,7 +80,25 @@ void Transfer::set_constant_options() {
     set(CURLOPT_CLOSESOCKETDATA, static_cast<void*>(&sockets_));
 }
 
+// libcurl 7.88 repeats a request on another connection at most five times in the life of a handle,
+// not of a request: a handle that is used again and again would some day hand out the error
+// instead. Only this resets the count.
+void Transfer::start_over() {
+    curl_easy_reset(easy_.get());
+    header_list_.reset();
+    headers_.clear();
+    user_agent_.clear();
+    set_constant_options();
+}
+
+int Transfer::on_attempt(void* self, char*, char*, int, int) noexcept {
+    ++static_cast<Transfer*>(self)->attempts_;
+    return CURL_PREREQFUNC_OK;
+}
+
 void Transfer::begin(Call call, HostQueues::Host* host, const Settings& settings) {
+    if (attempts_ > 1) start_over();
+    attempts_ = 0;
     call_ = std::move(call);
     host_ = host;
     body_.clear();
@@ -134,7 +154,8 @@ curl_socket_t Transfer::on_open(void* self, curlsocktype, curl_sockaddr* address
     return fd;
 }
 
-std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* self) noexcept {
+std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count,
+                              void* self) noexcept {
     auto& transfer = *static_cast<Transfer*>(self);
     const std::size_t bytes = size * count;
     transfer.body_read_ += bytes;

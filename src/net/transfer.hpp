@@ -1,6 +1,6 @@
 // One HTTP exchange on a reusable libcurl easy handle: the request of a Call goes in, a Reply comes
-// out. Knows nothing of queues and loops. It survives hostile peers: size and duration are bounded, and
-// an answer that did not arrive completely is no answer.
+// out. Knows nothing of queues and loops. It survives hostile peers: size and duration are bounded,
+// and an answer that did not arrive completely is no answer.
 #pragma once
 
 #include "net/client.hpp"
@@ -50,12 +50,15 @@ private:
     template <typename T>
     void set(CURLoption option, T value);
     void set_constant_options();
+    void start_over();
     void set_headers(std::vector<std::string>& headers);
     std::string error_text(CURLcode result) const;
     void release();
 
     static curl_socket_t on_open(void* self, curlsocktype, curl_sockaddr* address) noexcept;
-    static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self) noexcept;
+    static int on_attempt(void* self, char*, char*, int, int) noexcept;
+    static std::size_t on_body(char* data, std::size_t size, std::size_t count,
+                               void* self) noexcept;
     static std::size_t on_header(char* data, std::size_t size, std::size_t count,
                                  void* self) noexcept;
 
@@ -70,6 +73,7 @@ private:
     std::size_t max_body_ = 0;
     std::size_t body_read_ = 0;
     std::size_t headers_read_ = 0;
+    int attempts_ = 0;  // libcurl repeats a request when a kept connection turns out to be dead
     int socket_errno_ = 0;
     bool body_cut_ = false;
     bool headers_too_large_ = false;

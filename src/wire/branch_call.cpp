@@ -19,20 +19,28 @@ constexpr std::size_t max_reason_bytes = 4096;
 
 std::string_view spelled(Op op) {
     switch (op) {
-        case Op::action: return "action";
-        case Op::compensate: return "compensate";
-        case Op::query: return "msg";  // dtm's name for the query-prepared question
+        case Op::action:
+            return "action";
+        case Op::compensate:
+            return "compensate";
+        case Op::query:
+            return "msg";  // dtm's name for the query-prepared question
     }
     return "";
 }
 
 std::string_view spelled(core::TransType type) {
     switch (type) {
-        case core::TransType::msg: return "msg";
-        case core::TransType::saga: return "saga";
-        case core::TransType::tcc: return "tcc";
-        case core::TransType::xa: return "xa";
-        case core::TransType::workflow: return "workflow";
+        case core::TransType::msg:
+            return "msg";
+        case core::TransType::saga:
+            return "saga";
+        case core::TransType::tcc:
+            return "tcc";
+        case core::TransType::xa:
+            return "xa";
+        case core::TransType::workflow:
+            return "workflow";
     }
     return "";
 }
@@ -108,9 +116,12 @@ std::vector<std::string> headers(const Request& request) {
 
 std::string_view branch_url(const Request& request, std::uint32_t branch, Op op) {
     switch (op) {
-        case Op::action: return request.branches.at(branch).action;
-        case Op::compensate: return request.branches.at(branch).compensate;
-        case Op::query: return request.query_prepared;
+        case Op::action:
+            return request.branches.at(branch).action;
+        case Op::compensate:
+            return request.branches.at(branch).compensate;
+        case Op::query:
+            return request.query_prepared;
     }
     return {};
 }
@@ -156,11 +167,21 @@ std::string alert_body(std::string_view gid, core::Status status, std::string_vi
                        std::string_view error, std::uint32_t retry_count) {
     std::string_view status_text;
     switch (status) {
-        case core::Status::prepared: status_text = "prepared"; break;
-        case core::Status::submitted: status_text = "submitted"; break;
-        case core::Status::aborting: status_text = "aborting"; break;
-        case core::Status::succeed: status_text = "succeed"; break;
-        case core::Status::failed: status_text = "failed"; break;
+        case core::Status::prepared:
+            status_text = "prepared";
+            break;
+        case core::Status::submitted:
+            status_text = "submitted";
+            break;
+        case core::Status::aborting:
+            status_text = "aborting";
+            break;
+        case core::Status::succeed:
+            status_text = "succeed";
+            break;
+        case core::Status::failed:
+            status_text = "failed";
+            break;
     }
     std::string out = "{\"gid\":";
     json::append_string(out, gid);

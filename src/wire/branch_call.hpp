@@ -1,5 +1,5 @@
-// Builds the HTTP call of a branch operation, exactly as dtm does (dtm-compat.md 4.2, 4.5), and says
-// what an answer means (4.6). Pure text work.
+// Builds the HTTP call of a branch operation, exactly as dtm does (dtm-compat.md 4.2, 4.5), and
+// says what an answer means (4.6). Pure text work.
 #pragma once
 
 #include "core/types.hpp"

@@ -18,10 +18,14 @@ std::string_view objection(std::string_view gid, std::size_t i) {
     switch (gid[i]) {
         case '\'':
         case '"':
-        case '`': return "a quote";
-        case ';': return "a semicolon";
-        case '\\': return "a backslash";
-        default: return {};
+        case '`':
+            return "a quote";
+        case ';':
+            return "a semicolon";
+        case '\\':
+            return "a backslash";
+        default:
+            return {};
     }
 }
 
@@ -42,7 +46,8 @@ void check_gid(std::string_view gid, const Limits& limits) {
     }
     for (std::size_t i = 0; i < gid.size(); ++i) {
         if (const auto what = objection(gid, i); !what.empty()) {
-            path.fail("the gid has " + std::string(what) + " at byte " + std::to_string(i + 1), rule);
+            path.fail("the gid has " + std::string(what) + " at byte " + std::to_string(i + 1),
+                      rule);
         }
     }
 }

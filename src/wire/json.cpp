@@ -4,8 +4,8 @@
 #include <charconv>
 #include <cstring>
 
-// The only place where Boost.JSON is compiled (header-only use, Debian's libboost1.81-dev). Its headers
-// are not written for our warnings.
+// The only place where Boost.JSON is compiled (header-only use, Debian's libboost1.81-dev). Its
+// headers are not written for our warnings.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"
 #pragma GCC diagnostic ignored "-Wextra"
@@ -75,13 +75,20 @@ Value Document::root() const { return Value(&impl_->root); }
 
 std::string_view article(Kind kind) {
     switch (kind) {
-        case Kind::null: return "null";
-        case Kind::boolean: return "true or false";
-        case Kind::integer: return "a number";
-        case Kind::real: return "a number that is not whole or is too large";
-        case Kind::string: return "a string";
-        case Kind::array: return "a list";
-        case Kind::object: return "an object";
+        case Kind::null:
+            return "null";
+        case Kind::boolean:
+            return "true or false";
+        case Kind::integer:
+            return "a number";
+        case Kind::real:
+            return "a number that is not whole or is too large";
+        case Kind::string:
+            return "a string";
+        case Kind::array:
+            return "a list";
+        case Kind::object:
+            return "an object";
     }
     return "";
 }
@@ -89,14 +96,21 @@ std::string_view article(Kind kind) {
 Kind Value::kind() const {
     if (value_ == nullptr) return Kind::null;
     switch (as_boost(value_).kind()) {
-        case bj::kind::null: return Kind::null;
-        case bj::kind::bool_: return Kind::boolean;
+        case bj::kind::null:
+            return Kind::null;
+        case bj::kind::bool_:
+            return Kind::boolean;
         case bj::kind::int64:
-        case bj::kind::uint64: return Kind::integer;
-        case bj::kind::double_: return Kind::real;
-        case bj::kind::string: return Kind::string;
-        case bj::kind::array: return Kind::array;
-        case bj::kind::object: return Kind::object;
+        case bj::kind::uint64:
+            return Kind::integer;
+        case bj::kind::double_:
+            return Kind::real;
+        case bj::kind::string:
+            return Kind::string;
+        case bj::kind::array:
+            return Kind::array;
+        case bj::kind::object:
+            return Kind::object;
     }
     return Kind::null;
 }

@@ -1,6 +1,6 @@
 // JSON as this room needs it: a parsed document that is looked at, and text that is appended to a
-// string. The library behind it (Boost.JSON) is seen by json.cpp alone. It survives hostile text: depth
-// is bounded, trailing garbage and invalid UTF-8 are errors, and errors say where.
+// string. The library behind it (Boost.JSON) is seen by json.cpp alone. It survives hostile text:
+// depth is bounded, trailing garbage and invalid UTF-8 are errors, and errors say where.
 #pragma once
 
 #include <cstddef>
@@ -68,7 +68,8 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-// Appends `text` as a JSON string with its quotes. `text` is valid UTF-8; bytes are not checked again.
+// Appends `text` as a JSON string with its quotes. `text` is valid UTF-8; bytes are not checked
+// again.
 void append_string(std::string& out, std::string_view text);
 void append_integer(std::string& out, std::int64_t number);
 

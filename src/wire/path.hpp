@@ -1,5 +1,5 @@
-// Where in a JSON document we are, as a chain of links on the stack: it costs nothing until somebody
-// has to be told that a value is wrong.
+// Where in a JSON document we are, as a chain of links on the stack: it costs nothing until
+// somebody has to be told that a value is wrong.
 #pragma once
 
 #include "wire/json.hpp"

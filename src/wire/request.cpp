@@ -165,10 +165,12 @@ private:
     void read_steps() {
         const Path steps_path(top_, "steps");
         const Value steps = root_.find("steps");
-        if (!steps.is_null() && steps.kind() != Kind::array) wrong_kind(steps_path, "a list", steps);
+        if (!steps.is_null() && steps.kind() != Kind::array)
+            wrong_kind(steps_path, "a list", steps);
         if (steps.size() == 0) {
-            steps_path.fail(steps.is_null() ? "steps are missing" : "there must be at least one step",
-                            "steps is a list of objects with the keys action and compensate.");
+            steps_path.fail(
+                steps.is_null() ? "steps are missing" : "there must be at least one step",
+                "steps is a list of objects with the keys action and compensate.");
         }
         if (steps.size() > limits_.max_steps) {
             steps_path.fail("there are " + std::to_string(steps.size()) + " steps, the limit is " +
@@ -200,9 +202,9 @@ private:
         if (payloads.kind() != Kind::array) wrong_kind(path, "a list", payloads);
         request_.payloads.reserve(payloads.size());
         for (std::size_t i = 0; i < payloads.size(); ++i) {
-            request_.payloads.emplace_back(
-                read_string(Path(path, i), payloads.at(i),
-                            "A payload is the text of the request's body: write JSON as a string."));
+            request_.payloads.emplace_back(read_string(
+                Path(path, i), payloads.at(i),
+                "A payload is the text of the request's body: write JSON as a string."));
         }
     }
 
@@ -234,11 +236,12 @@ private:
         constexpr const char* not_found = "topic not found";
         if (topic.empty()) path.fail(not_found, "The name of the topic is empty.");
         const std::vector<std::string> urls = topics_ ? topics_(topic) : std::vector<std::string>();
-        if (urls.empty()) path.fail(not_found, "Nobody has subscribed to topic " + quoted(topic) + ".");
+        if (urls.empty())
+            path.fail(not_found, "Nobody has subscribed to topic " + quoted(topic) + ".");
         for (std::size_t i = 0; i < urls.size(); ++i) {
             check_url(path, urls[i]);
-            add_branch(path, urls.size() == 1 ? step_id(index) : subscriber_id(index, i), urls[i], {},
-                       index);
+            add_branch(path, urls.size() == 1 ? step_id(index) : subscriber_id(index, i), urls[i],
+                       {}, index);
         }
     }
 
@@ -325,6 +328,9 @@ private:
                        "For example {\"2\":[0,1]}: step 2 waits for steps 0 and 1.");
         }
         const std::size_t steps = request_.branches.size();  // a saga step is one branch
+        // One step has nothing to be ordered with. dtm takes such orders, whatever they say, and
+        // its documentation shows one; with more steps a wrong number would silently lose an order.
+        if (steps == 1) return;
         std::vector<std::vector<std::uint32_t>> after(steps);
         for (std::size_t i = 0; i < orders.size(); ++i) {
             const auto [key, list] = orders.member(i);
@@ -343,7 +349,19 @@ private:
                               after[step].end());
         }
         check_no_cycle(path, after);
+        if (!request_.options.concurrent) check_serial(path, after);
         for (std::size_t i = 0; i < steps; ++i) request_.branches[i].after = std::move(after[i]);
+    }
+
+    // One after the other and yet after a later one: such a saga would never get past that step.
+    static void check_serial(const Path& path, const std::vector<std::vector<std::uint32_t>>& after) {
+        for (std::size_t step = 0; step < after.size(); ++step) {
+            if (after[step].empty() || after[step].back() < step) continue;
+            Path(path, std::to_string(step))
+                .fail("step " + std::to_string(step) + " of a serial saga waits for the later step " +
+                          std::to_string(after[step].back()),
+                      "Set \"concurrent\": true in custom_data; orders then decide alone.");
+        }
     }
 
     // "there is no step 7; steps are numbered 0 to 1"

@@ -9,7 +9,8 @@ namespace dtm::wire {
 
 namespace {
 
-// Length of "http://" or "https://" at the beginning of `url`, in any case; 0 when it has another scheme.
+// Length of "http://" or "https://" at the beginning of `url`, in any case; 0 when it has another
+// scheme.
 std::size_t http_scheme_length(std::string_view url) {
     for (const std::string_view scheme : {"http://", "https://"}) {
         if (json::equal_ignoring_case(url.substr(0, scheme.size()), scheme)) return scheme.size();
@@ -28,17 +29,19 @@ bool is_port(std::string_view text) {
 
 // The part between "http://" and the path: [user:password@]host[:port].
 void check_authority(const Path& path, std::string_view url, std::string_view authority) {
-    if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
-        authority.remove_prefix(at + 1);
-    }
+    // Some programs read a backslash as a slash, so that the host would be another one for them.
     if (authority.find('\\') != std::string_view::npos) {
         path.fail("the URL " + quoted(url) + " has a backslash in its host");
+    }
+    if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
+        authority.remove_prefix(at + 1);
     }
     std::size_t host_end = authority.find(':');
     if (authority.starts_with('[')) {  // IPv6
         const std::size_t bracket = authority.find(']');
         if (bracket == std::string_view::npos) {
-            path.fail("the URL " + quoted(url) + " has an IPv6 address without its closing bracket");
+            path.fail("the URL " + quoted(url) +
+                      " has an IPv6 address without its closing bracket");
         }
         if (bracket == 1) path.fail("the URL " + quoted(url) + " has no host");
         host_end = bracket + 1;
@@ -59,11 +62,20 @@ bool is_token_char(char c) {
     return c != '\0' && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
 }
 
-// Headers that say where a message ends, to whom it goes or what becomes of the connection. They are
-// the coordinator's: a wrong one lets a participant read something else than what was submitted.
-constexpr std::array<std::string_view, 11> reserved_headers = {
-    "Connection", "Content-Length", "Expect",  "Host",              "HTTP2-Settings", "Keep-Alive",
-    "TE",         "Trailer",        "Upgrade", "Transfer-Encoding", "Proxy-Connection"};
+// Headers that say where a message ends, to whom it goes or what becomes of the connection. They
+// are the coordinator's: a wrong one lets a participant read something else than what was
+// submitted.
+constexpr std::array<std::string_view, 11> reserved_headers = {"Connection",
+                                                               "Content-Length",
+                                                               "Expect",
+                                                               "Host",
+                                                               "HTTP2-Settings",
+                                                               "Keep-Alive",
+                                                               "TE",
+                                                               "Trailer",
+                                                               "Upgrade",
+                                                               "Transfer-Encoding",
+                                                               "Proxy-Connection"};
 
 }  // namespace
 
@@ -159,10 +171,12 @@ void check_no_cycle(const Path& path, const std::vector<std::vector<std::uint32_
             } else if (marks[next] == Mark::on_trail) {
                 const auto first = std::find_if(trail.begin(), trail.end(),
                                                 [next](const Visit& v) { return v.step == next; });
+                constexpr std::ptrdiff_t shown = 10;
                 std::string cycle;
-                for (auto v = first; v != trail.end(); ++v) {
+                for (auto v = first; v != trail.end() && v - first < shown; ++v) {
                     cycle += std::to_string(v->step) + " waits for ";
                 }
+                if (trail.end() - first > shown) cycle += "... waits for ";
                 path.fail("the orders form a cycle: step " + cycle + std::to_string(next),
                           "Steps are numbered from 0.");
             }

@@ -21,11 +21,12 @@ inline constexpr std::string_view topic_scheme = "topic://";
 // An http or https URL with a host, or nothing.
 void check_url(const Path& path, std::string_view url);
 
-// A header that may go along with a branch call: no control over framing or routing, no line breaks.
+// A header that may go along with a branch call: no control over framing or routing, no line
+// breaks.
 void check_header(const Path& path, std::string_view name, std::string_view value);
 
-// `after[i]` are the steps that step i waits for, all of them valid indices. Throws when some steps wait
-// for each other, and names them.
+// `after[i]` are the steps that step i waits for, all of them valid indices. Throws when some steps
+// wait for each other, and names them.
 void check_no_cycle(const Path& path, const std::vector<std::vector<std::uint32_t>>& after);
 
 // "\"text\"", shortened and made printable, for messages.

@@ -10,21 +10,24 @@
 namespace dtm::wire {
 
 // Both texts are written by hand, member by member in one order, and a member that has its default
-// value is left out. That is what makes them canonical, and short: a fresh two-step saga's progress is
+// value is left out. That is what makes them canonical, and short: a fresh two-step saga's progress
+// is
 // {"b":[{},{}]}. Reading ignores members it does not know.
 //
 // request:  {"steps":[{"action","compensate","id","payload","after":[..]}..], "payloads":[..],
 //            "protocol", "query_prepared", "concurrent", "wait_result", "exact_progress",
 //            "timeout_to_fail", "request_timeout", "retry_interval", "delay", "retry_limit",
 //            "branch_headers":{..}}
-//           "steps" has one entry per branch; "payload" is the index of its payload when that is not
-//           the index of the entry, "id" the branch id when it is not the payload's number.
+//           "steps" has one entry per branch; "payload" is the index of its payload when that is
+//           not the index of the entry, "id" the branch id when it is not the payload's number.
 //
-// progress: {"b":[{"r":1,"a":OP,"c":OP}..],"q":OP}      r: may have run; a, c, q: action, compensate,
+// progress: {"b":[{"r":1,"a":OP,"c":OP}..],"q":OP}      r: may have run; a, c, q: action,
+// compensate,
 //                                                        query
 //       OP: {"s":"succeed","n":3,"e":1,"t":..,"f":..,"l":".."}
 //                                   s: status, n: attempts, e: consecutive errors, t: next time,
-//                                   f: finished, l: last answer; times in microseconds since 1970 UTC
+//                                   f: finished, l: last answer; times in microseconds since 1970
+//                                   UTC
 
 namespace {
 
@@ -41,8 +44,8 @@ using json::append_string;
 using json::Kind;
 using json::Value;
 
-// What is kept of an answer in the row; dtm.branch shows it. Rows of a thousand failing branches stay
-// below a megabyte.
+// What is kept of an answer in the row; dtm.branch shows it. Rows of a thousand failing branches
+// stay below a megabyte.
 constexpr std::size_t max_answer_bytes = 1024;
 
 // Our own texts are flat; this is a guard against a column written by somebody else.
@@ -206,7 +209,8 @@ void check_references(const Request& request) {
     for (const Branch& branch : request.branches) {
         if (branch.step >= request.payloads.size()) damaged("a step has no payload");
         for (const std::uint32_t predecessor : branch.after) {
-            if (predecessor >= request.branches.size()) damaged("a step waits for none that exists");
+            if (predecessor >= request.branches.size())
+                damaged("a step waits for none that exists");
         }
     }
 }
@@ -316,7 +320,8 @@ Request decode_request(std::string_view gid, core::TransType type, std::string_v
     if (!headers.is_null()) expect(headers, Kind::object, "branch_headers");
     for (std::size_t i = 0; i < headers.size(); ++i) {
         const auto [name, value] = headers.member(i);
-        options.branch_headers.emplace(name, expect(value, Kind::string, "branch_headers").string());
+        options.branch_headers.emplace(name,
+                                       expect(value, Kind::string, "branch_headers").string());
     }
     return request;
 }

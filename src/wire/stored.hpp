@@ -1,6 +1,6 @@
-// The two texts of a row in dtm.trans: `request` (written once, by the submit) and `progress` (written
-// by each settle). Canonical: equal requests give equal bytes, so a repeated submit is recognised by
-// comparing them. Tolerates unknown members, so a newer version can add some (P13).
+// The two texts of a row in dtm.trans: `request` (written once, by the submit) and `progress`
+// (written by each settle). Canonical: equal requests give equal bytes, so a repeated submit is
+// recognised by comparing them. Tolerates unknown members, so a newer version can add some (P13).
 #pragma once
 
 #include "core/types.hpp"
@@ -17,8 +17,8 @@ core::Request decode_request(std::string_view gid, core::TransType, std::string_
 
 // The progress of all branch operations, compact JSON. Never empty.
 std::string encode_progress(const core::State&);
-// Fills `state.branches`, `state.query` and the durable_* members from the text; sizes must match the
-// request. in_flight is always false. Throws std::runtime_error.
+// Fills `state.branches`, `state.query` and the durable_* members from the text; sizes must match
+// the request. in_flight is always false. Throws std::runtime_error.
 void decode_progress(const core::Request&, std::string_view text, core::State& state);
 
 }  // namespace dtm::wire

@@ -11,8 +11,9 @@ namespace dtm::wire {
 // surrogates and code points above U+10FFFF are invalid.
 std::size_t first_invalid_utf8(std::string_view text);
 
-// `text` as something that may be shown and stored in a text column: at most `cap` bytes, cut between
-// characters; NUL, other control characters (but tab, CR and LF) and invalid UTF-8 become '?'.
+// `text` as something that may be shown and stored in a text column: at most `cap` bytes, cut
+// between characters; NUL, other control characters (but tab, CR and LF) and invalid UTF-8 become
+// '?'.
 std::string printable(std::string_view text, std::size_t cap);
 
 // Appends `text` as application/x-www-form-urlencoded, the way Go's url.QueryEscape does: space is

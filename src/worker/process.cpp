@@ -60,9 +60,9 @@ void fix_session_settings() {
     set("enable_seqscan", "off");
     set("enable_hashjoin", "off");
     set("enable_mergejoin", "off");
-    // P5: a decision is durable before its consequence. Stronger settings are kept.
-    if (synchronous_commit < SYNCHRONOUS_COMMIT_LOCAL_FLUSH) set("synchronous_commit", "on");
-    if (synchronous_commit == SYNCHRONOUS_COMMIT_LOCAL_FLUSH) set("synchronous_commit", "on");
+    // P5: a decision is durable before its consequence, on the synchronous standby too. What waits
+    // for a standby is kept as it is.
+    if (synchronous_commit <= SYNCHRONOUS_COMMIT_LOCAL_FLUSH) set("synchronous_commit", "on");
 }
 
 // DROP DATABASE, CREATE DATABASE … TEMPLATE and ALTER DATABASE hold or want a lock on the database
@@ -144,12 +144,20 @@ WaitEventSet* make_wait_set(int fd) {
     });
 }
 
-bool turn(Trouble& trouble) {
+bool turn(Trouble& trouble, TimestampTz& next_check) {
     try {
+        const TimestampTz now = GetCurrentTimestamp();
+        if (now >= next_check) {
+            check_place();
+            next_check = now + USECS_PER_SEC;
+        }
         coordinator->turn();
         trouble.over();
         return true;
     } catch (const pg::PgError& error) {
+        if (error.sqlstate() == ERRCODE_UNDEFINED_TABLE || error.sqlstate() == ERRCODE_INVALID_SCHEMA_NAME) {
+            check_place();  // DROP EXTENSION is no trouble: it ends this process
+        }
         trouble.report(error.what());
     } catch (const std::exception& error) {
         trouble.report(error.what());
@@ -167,21 +175,17 @@ bool turn(Trouble& trouble) {
         const long timeout = healthy ? coordinator->idle_ms() : 1000;
         pg::call([&] {
             WaitEvent events[3];
-            (void) WaitEventSetWait(wait_set, timeout, events, 3, wait_event);
+            if (healthy) {
+                (void) WaitEventSetWait(wait_set, timeout, events, 3, wait_event);
+            } else {
+                // Answers may be waiting that nobody takes: without their descriptor, or it would spin.
+                (void) WaitLatch(nullptr, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
+            }
             ResetLatch(MyLatch);
             CHECK_FOR_INTERRUPTS();
         });
         reload_settings();
-        const TimestampTz now = GetCurrentTimestamp();
-        try {
-            if (now >= next_check) {
-                check_place();
-                next_check = now + USECS_PER_SEC;
-            }
-        } catch (const pg::PgError& error) {
-            trouble.report(error.what());
-        }
-        healthy = turn(trouble);
+        healthy = turn(trouble, next_check);
         pg::call([] { (void) pgstat_report_stat(false); });
     }
 }

@@ -13,6 +13,7 @@ may come for an action that never arrived, so the bank remembers what it did.
 import json
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,7 +29,7 @@ for argument in sys.argv[2:]:
 
 lock = threading.Lock()
 done = set()    # (gid, branch_id, "action" or "compensate") that took effect or must not any more
-calls = []      # what arrived, for the narration
+calls = []      # [time, text] of what arrived, for the narration
 
 
 def refusal(operation, account, amount):
@@ -64,6 +65,7 @@ def perform(operation, gid, branch, account, amount):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # keep-alive
+    disable_nagle_algorithm = True
 
     def answer(self, status, text):
         body = text.encode()
@@ -90,7 +92,8 @@ class Handler(BaseHTTPRequestHandler):
         with lock:
             status, text = perform(operation, query["gid"], query["branch_id"], body["account"],
                                    body["amount"])
-            calls.append(f"{NAME}: {operation} {body['amount']} {body['account']} -> {status} {text}")
+            told = f"{operation:<8} {body['account']} {body['amount']}"
+            calls.append([time.time(), f"{NAME}: {told}  ->  {status} {text}"])
         self.answer(status, json.dumps({"result": text}))
 
     def log_message(self, *_):

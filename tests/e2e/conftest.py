@@ -43,7 +43,7 @@ def drop_cluster(cluster):
 
 def with_extension(cluster, dbname=None):
     cluster.sql("create extension dtm_pg", dbname=dbname)
-    cluster.wait_coordinator(dbname)
+    cluster.wait_coordinator(dbname, count=int(cluster.settings.get("dtm.workers", 1)))
     return cluster
 
 

@@ -20,7 +20,7 @@ def test_two_databases_are_served_apart(shared_cluster, session, db, one):
         assert sorted(c.name for c in one.calls(gid=same_gid)) == ["first", "second"]
         other.close()
     finally:
-        shared_cluster.expect("terminating connection due to administrator command")
+        shared_cluster.expect("due to administrator command")
         shared_cluster.sql("drop database second with (force)", dbname="postgres")
 
 
@@ -34,7 +34,7 @@ def test_three_workers_share_the_work(own_cluster, session, one):
             db.saga(step(one.url("ok/a"), None, {}), step(one.url("ok/b"), None, {}), gid=gid)
     assert set(db.wait_all(gids).values()) == {"succeed"}
     assert all(one.sequence(g) == ["01 action", "02 action"] for g in gids), "nobody called twice"
-    stats = db.q("select * from dtm.stat_coordinator where database = current_database()")
+    stats = db.q("select * from dtm.stat_coordinator where datname = current_database()")
     assert len(stats) == 3
     own_cluster.wait_coordinator(count=3)
 

@@ -10,10 +10,10 @@
 namespace model {
 
 struct Proof {
-    std::uint64_t worlds = 0;   // distinct
-    std::uint64_t steps = 0;    // distinct (world, step)
-    double schedules = 0;       // paths from the start to an end
-    std::string broken;         // empty: every promise held everywhere
+    std::uint64_t worlds = 0;  // distinct
+    std::uint64_t steps = 0;   // distinct (world, step)
+    double schedules = 0;      // paths from the start to an end
+    std::string broken;        // empty: every promise held everywhere
 };
 Proof prove(Rules&);
 
@@ -26,8 +26,8 @@ struct Story {
 Story shortest_story(Rules&, std::uint64_t limit);
 std::string print(const Rules&, const Story&);
 
-// Makes the steps in order, each must be possible; then ordinary steps until the end. Goes on after a
-// broken promise and collects them all.
+// Makes the steps in order, each must be possible; then ordinary steps until the end. Goes on after
+// a broken promise and collects them all.
 Story replay(Rules&, const std::vector<Step>&, World* last);
 
 }  // namespace model

@@ -1,5 +1,6 @@
 // The model test (design 15): core is enumerated, every schedule within the bounds, and the oracle
-// must hold in every world. Then core's surroundings are broken on purpose and the oracle must notice.
+// must hold in every world. Then core's surroundings are broken on purpose and the oracle must
+// notice.
 #include "explore.hpp"
 
 #include <gtest/gtest.h>
@@ -44,6 +45,8 @@ void check(Shape shape, Bounds bounds, Total& total) {
     shape.crashes = bounds.crashes;
     shape.trouble = bounds.trouble;
     shape.trouble_per_op = bounds.per_op;
+    // They lead to no new worlds; with more branches only the random schedules make them.
+    shape.stray_answers = shape.request.branches.size() < 2;
     Rules rules(shape, {});
     const Proof proof = prove(rules);
     ++total.shapes;
@@ -56,14 +59,14 @@ void check(Shape shape, Bounds bounds, Total& total) {
                     static_cast<unsigned long long>(proof.worlds),
                     static_cast<unsigned long long>(proof.steps), proof.schedules);
     if (!proof.broken.empty())
-        ADD_FAILURE() << proof.broken << "\n" << print(rules, shortest_story(rules, 5'000'000));
+        ADD_FAILURE() << proof.broken << "\n" << print(rules, shortest_story(rules, 1'000'000));
 }
 
 void report(const char* what, const Total& t) {
     std::printf("[ model    ] %s: %llu shapes, %llu worlds, %llu steps, %.3e schedules\n", what,
                 static_cast<unsigned long long>(t.shapes),
-                static_cast<unsigned long long>(t.worlds),
-                static_cast<unsigned long long>(t.steps), t.schedules);
+                static_cast<unsigned long long>(t.worlds), static_cast<unsigned long long>(t.steps),
+                t.schedules);
 }
 
 // Runs `with` for each combination of the options that change what decide() does.
@@ -145,10 +148,11 @@ TEST(Model, SagaConcurrent) {
     for (int n = 1; n <= 3; ++n)
         for (const Shape& base : concurrent_sagas(n))
             for_each_saga_option(base, [&](const Shape& s) {
-                if (n < 3) return check(s, {2, 2, 1}, total);
+                const core::Options& o = s.request.options;
+                const bool both = o.exact_progress && o.retry_limit;
+                if (n < 3) return check(s, both ? Bounds{2, 1, 1} : Bounds{2, 2, 1}, total);
                 // Three independent steps are the widest shape: with an option on top, crash and
                 // trouble are walked one at a time.
-                const core::Options& o = s.request.options;
                 if (!o.exact_progress && !o.retry_limit) return check(s, {1, 1, 1}, total);
                 check(s, {1, 0, 0}, total);
                 check(s, {0, 1, 1}, total);
@@ -164,7 +168,9 @@ Shape message(int branches, bool concurrent, int start) {
     if (start == 1) s.request.query_prepared = "http://client/query";
     s.name = std::string("msg ") + (concurrent ? "concurrent " : "serial ") +
              std::to_string(branches) +
-             (start == 1 ? ", query" : start == 2 ? ", prepared without query" : "");
+             (start == 1   ? ", query"
+              : start == 2 ? ", prepared without query"
+                           : "");
     return s;
 }
 
@@ -236,13 +242,10 @@ Shape saga_with_deadline(int branches) {
 
 // Design 7.3: A ok, B ok, crash, timeout decides, only A looks startable, B is never undone.
 std::vector<Step> the_schedule() {
-    return {at(Kind::load),
-            at(Kind::arrive, 'A'), at(Kind::answer, 'A'),
-            at(Kind::arrive, 'B'), at(Kind::answer, 'B'),
-            at(Kind::crash),
-            at(Kind::load), at(Kind::deadline),
-            at(Kind::arrive, 'A'), at(Kind::answer, 'A'),
-            at(Kind::settle)};
+    return {at(Kind::load),        at(Kind::arrive, 'A'), at(Kind::answer, 'A'),
+            at(Kind::arrive, 'B'), at(Kind::answer, 'B'), at(Kind::crash),
+            at(Kind::load),        at(Kind::deadline),    at(Kind::arrive, 'A'),
+            at(Kind::answer, 'A'), at(Kind::settle)};
 }
 
 TEST(Mutant, FrontierTakenOutIsCaught) {
@@ -260,7 +263,8 @@ TEST(Mutant, FrontierTakenOutIsCaughtInTheScheduleOfTheDesign) {
     World end{};
     const Story caught = replay(mutant, the_schedule(), &end);
     EXPECT_NE(caught.broken.find("P6: failed, but the effect of branch 2 stands"),
-              std::string::npos) << caught.broken;
+              std::string::npos)
+        << caught.broken;
     EXPECT_EQ(end.branch[0].effect, undone);
     EXPECT_EQ(end.branch[1].effect, active);
     std::printf("[ mutant   ] the design's schedule: %s", print(mutant, caught).c_str());
@@ -280,6 +284,21 @@ TEST(Mutant, CallBeforeFlushIsCaught) {
         EXPECT_FALSE(story.broken.empty()) << "the oracle did not notice";
         std::printf("[ mutant   ] calls leave before the write: %s", print(rules, story).c_str());
     }
+}
+
+// The row admits only A, B has left without its flush, the memory is lost: B is never undone.
+TEST(Mutant, CallBeforeFlushLosesTheFrontier) {
+    Rules rules(saga_with_deadline(2), {.calls_before_flush = true});
+    World end{};
+    const Story story =
+        replay(rules,
+               {at(Kind::load), at(Kind::error, 'A'), at(Kind::settle), at(Kind::retry, 'A'),
+                at(Kind::arrive, 'A'), at(Kind::answer, 'A'), at(Kind::arrive, 'B'),
+                at(Kind::crash), at(Kind::load), at(Kind::deadline)},
+               &end);
+    EXPECT_NE(story.broken.find("P6: failed, but the effect of branch 2 stands"), std::string::npos)
+        << print(rules, story);
+    EXPECT_EQ(end.branch[1].effect, active);
 }
 
 }  // namespace

@@ -16,14 +16,9 @@ using core::Write;
 namespace {
 
 constexpr core::Time kCreated{core::Seconds{1000}};
-constexpr core::Time kBefore{core::Seconds{1001}};   // before the deadline
-constexpr core::Time kAfter{core::Seconds{2000}};    // after it
+constexpr core::Time kBefore{core::Seconds{1001}};     // before the deadline
+constexpr core::Time kAfter{core::Seconds{2000}};      // after it
 constexpr core::Time kWaiting{core::Seconds{900000}};  // "not yet"
-
-u8 raw(Status s) { return static_cast<u8>(s); }
-u8 raw(BranchStatus s) { return static_cast<u8>(s); }
-u8 raw(Write w) { return static_cast<u8>(w); }
-Status status_of(u8 s) { return static_cast<Status>(s); }
 
 core::Time now_of(const World& w) { return w.timed_out ? kAfter : kBefore; }
 
@@ -46,20 +41,9 @@ RowOp projection(const LiveOp& op) { return {op.status, op.waiting, op.attempts}
 
 }  // namespace
 
-bool is_ordinary(Kind k) {
-    switch (k) {
-        case Kind::load:
-        case Kind::settle:
-        case Kind::arrive:
-        case Kind::answer:
-        case Kind::retry:
-        case Kind::deadline: return true;
-        default: return false;
-    }
-}
-
 Rules::Rules(Shape shape, Mutant mutant)
-    : shape_(std::move(shape)), mutant_(mutant),
+    : shape_(std::move(shape)),
+      mutant_(mutant),
       count_(static_cast<int>(shape_.request.branches.size())),
       counts_attempts_(shape_.request.options.retry_limit > 0) {
     policy_.alert_retry_limit = 0;
@@ -90,78 +74,14 @@ LiveOp& Rules::live(World& w, Step s) const {
     BranchWorld& b = w.branch[s.branch];
     return s.op == Op::action ? b.action : b.compensate;
 }
-const LiveOp& Rules::live(const World& w, Step s) const {
-    return live(const_cast<World&>(w), s);
-}
+const LiveOp& Rules::live(const World& w, Step s) const { return live(const_cast<World&>(w), s); }
 
 bool Rules::builds_upon(int successor, int predecessor) const {
     return reach_[successor][predecessor];
 }
 
-// ---- what can happen next ------------------------------------------------------------------------
-
-void Rules::steps(const World& w, std::vector<Step>& to) const {
-    const bool final_row = core::is_final(status_of(w.row_status));
-    const bool saga = shape_.request.type == TransType::saga;
-    if (!w.alive && !final_row) to.push_back({Kind::load});
-    if (w.alive && w.pending) to.push_back({Kind::settle});
-    if (shape_.has_deadline && !w.timed_out && !final_row) to.push_back({Kind::deadline});
-
-    const auto of = [&](Step s, u8 stray, u8 trouble) {
-        const LiveOp& op = live(w, s);
-        const auto add = [&](Kind k) { to.push_back({k, s.branch, s.op}); };
-        const bool spare = w.trouble < shape_.trouble && trouble < shape_.trouble_per_op;
-        if (op.phase == out) {
-            add(Kind::arrive);
-            if (saga && s.op == Op::action && w.branch[s.branch].effect == nothing)
-                add(Kind::refuse);
-            if (spare) {
-                add(Kind::error);
-                add(Kind::ongoing);
-                add(Kind::late);
-                if (s.op != Op::query && !(saga && s.op == Op::action)) add(Kind::failure_as_error);
-            }
-        }
-        if (op.phase == done_ok || op.phase == done_failed) {
-            add(Kind::answer);
-            if (spare) add(Kind::lost);
-        }
-        const Status when = s.op == Op::query    ? Status::prepared
-                            : s.op == Op::action ? Status::submitted
-                                                 : Status::aborting;
-        if (w.alive && w.wake && w.status == raw(when) && op.waiting && op.phase == idle)
-            add(Kind::retry);
-        if (stray) {
-            const u8 effect = w.branch[s.branch].effect;
-            if (s.op == Op::query ? w.local == undecided
-                                  : s.op == Op::action ? effect == nothing
-                                                       : effect == nothing || effect == active)
-                add(Kind::stray);
-        }
-    };
-    for (int i = 0; i < count_; ++i) {
-        const BranchWorld& b = w.branch[static_cast<std::size_t>(i)];
-        of({Kind::load, static_cast<u8>(i), Op::action}, b.stray_action, b.trouble_action);
-        if (saga)
-            of({Kind::load, static_cast<u8>(i), Op::compensate}, b.stray_compensate,
-               b.trouble_compensate);
-    }
-    if (shape_.starts_prepared) {
-        of({Kind::load, 0, Op::query}, w.stray_query, w.trouble_query);
-        if (w.alive && w.believed != w.row_status) to.push_back({Kind::hint});
-        if (!w.client_gone) {
-            if (w.local == undecided) {
-                to.push_back({Kind::client_commit});
-                if (w.row_status == raw(Status::prepared)) to.push_back({Kind::client_abort});
-            }
-            if (w.local == committed && w.row_status == raw(Status::prepared))
-                to.push_back({Kind::client_submit});
-        }
-    }
-    if (w.alive && w.crashes < shape_.crashes) to.push_back({Kind::crash});
-}
-
-// ---- the coordinator -----------------------------------------------------------------------------
+// ---- the coordinator
+// -----------------------------------------------------------------------------
 
 void Rules::load_state(const World& w, core::State& s) const {
     s.status = status_of(w.status);
@@ -174,7 +94,8 @@ void Rules::load_state(const World& w, core::State& s) const {
         core::BranchState& to = s.branches[i];
         to.may_have_run = b.may_have_run;
         if (!w.fresh) s.durable_may_have_run[i] = b.claimed;
-        put(to.action, b.action.status, b.action.waiting, b.action.attempts, b.action.phase != idle);
+        put(to.action, b.action.status, b.action.waiting, b.action.attempts,
+            b.action.phase != idle);
         put(to.compensate, b.compensate.status, b.compensate.waiting, b.compensate.attempts,
             b.compensate.phase != idle);
     }
@@ -223,11 +144,11 @@ std::string Rules::take_over(World& w, core::Decision& d) {
     const bool final_status = core::is_final(s.status);
     if (final_status && (in_flight || !d.calls.empty() || d.wake))
         return "P6: final with something open";
-    if (!final_status && !in_flight && !d.wake) return "P1: nothing in flight and nothing to wait for";
-    const bool deadline_counts = shape_.has_deadline && !w.timed_out && !s.query.in_flight &&
-                                 s.status == (shape_.request.type == TransType::saga
-                                                  ? Status::submitted
-                                                  : Status::prepared);
+    if (!final_status && !in_flight && !d.wake)
+        return "P1: nothing in flight and nothing to wait for";
+    const bool deadline_counts =
+        shape_.has_deadline && !w.timed_out && !s.query.in_flight &&
+        s.status == (shape_.request.type == TransType::saga ? Status::submitted : Status::prepared);
     if (deadline_counts && !d.wake) return "P1: the deadline is not waited for";
     return {};
 }
@@ -248,8 +169,8 @@ std::string Rules::check_rest(const World& w) const {
 std::string Rules::release(World& w, int branch, Op op) {
     const BranchWorld& own = w.branch[static_cast<std::size_t>(branch)];
     live(w, {Kind::load, static_cast<u8>(branch), op}).phase = out;
-    // An action that waited for its flush while the decision fell leaves all the same: somebody must
-    // answer for it. It is harmless as long as its own compensation has not left (D21).
+    // An action that waited for its flush while the decision fell leaves all the same: somebody
+    // must answer for it. It is harmless as long as its own compensation has not left (D21).
     if (op == Op::action && w.row_status != raw(Status::submitted) &&
         (w.row_status != raw(Status::aborting) || own.compensate.phase != idle ||
          own.compensate.status != raw(BranchStatus::prepared)))
@@ -312,8 +233,8 @@ std::string Rules::load(World& w) {
         BranchWorld& b = w.branch[static_cast<std::size_t>(i)];
         revive(b.action, b.row_action);
         revive(b.compensate, b.row_compensate);
-        b.may_have_run =
-            w.row_fresh ? fresh.branches[static_cast<std::size_t>(i)].may_have_run : b.row_may_have_run;
+        b.may_have_run = w.row_fresh ? fresh.branches[static_cast<std::size_t>(i)].may_have_run
+                                     : b.row_may_have_run;
         if (mutant_.row_without_frontier)
             b.may_have_run = b.row_action.status != raw(BranchStatus::prepared);
         b.claimed = !w.row_fresh && b.may_have_run;
@@ -338,11 +259,13 @@ void Rules::forget(World& w) const {
     w.alive = w.status = w.fresh = w.wake = w.pending = w.believed = 0;
 }
 
-// ---- the participants ----------------------------------------------------------------------------
+// ---- the participants
+// ----------------------------------------------------------------------------
 
 std::string Rules::arrive(World& w, int branch, Op op, Phase* answer) {
     if (op == Op::query) {
-        if (w.local == undecided) w.local = never;  // the query's barrier row forestalls the client's
+        if (w.local == undecided)
+            w.local = never;  // the query's barrier row forestalls the client's
         if (answer) *answer = w.local == committed ? done_ok : done_failed;
         return {};
     }
@@ -357,9 +280,12 @@ std::string Rules::arrive(World& w, int branch, Op op, Phase* answer) {
             theirs == active)
             broken = "P6: undone before the step that was built upon it";
     }
-    if (op == Op::action && effect == nothing) effect = active;
-    else if (op == Op::compensate && effect == nothing) effect = forestalled;
-    else if (op == Op::compensate && effect == active) effect = undone;
+    if (op == Op::action && effect == nothing)
+        effect = active;
+    else if (op == Op::compensate && effect == nothing)
+        effect = forestalled;
+    else if (op == Op::compensate && effect == active)
+        effect = undone;
     return broken;
 }
 
@@ -368,7 +294,21 @@ std::string Rules::answer(World& w, Step s, Result result) {
     return decide(w, answer, nullptr, &s);
 }
 
-// ---- one step ------------------------------------------------------------------------------------
+// A call that was given up arrives and its answer comes back as well. Nobody waits for it, or a
+// newer call of the same operation does and is mistaken for it.
+std::string Rules::stray_answer(World& w, Step s) {
+    Phase phase = done_ok;
+    std::string broken = arrive(w, s.branch, s.op, &phase);
+    if (!broken.empty()) return broken;
+    const World before = w;
+    const bool awaited = live(w, s).phase != idle;
+    broken = answer(w, s, phase == done_ok ? Result::success : Result::failure);
+    if (!broken.empty() || awaited) return broken;
+    return std::memcmp(&before, &w, sizeof w) == 0 ? "" : "P4: a late answer changes something";
+}
+
+// ---- one step
+// ------------------------------------------------------------------------------------
 
 std::string Rules::apply(World& w, Step s) {
     const auto trouble = [&] {
@@ -384,19 +324,27 @@ std::string Rules::apply(World& w, Step s) {
     };
     std::string broken;
     switch (s.kind) {
-        case Kind::load: broken = load(w); break;
-        case Kind::settle: broken = settle(w); break;
+        case Kind::load:
+            broken = load(w);
+            break;
+        case Kind::settle:
+            broken = settle(w);
+            break;
         case Kind::arrive: {
             Phase phase = done_ok;
             broken = arrive(w, s.branch, s.op, &phase);
             live(w, s).phase = phase;
             break;
         }
-        case Kind::refuse: live(w, s).phase = done_failed; break;
+        case Kind::refuse:
+            live(w, s).phase = done_failed;
+            break;
         case Kind::answer:
             broken = answer(w, s, live(w, s).phase == done_ok ? Result::success : Result::failure);
             break;
-        case Kind::late: stray() = 1; [[fallthrough]];
+        case Kind::late:
+            stray() = 1;
+            [[fallthrough]];
         case Kind::error:
         case Kind::lost:
             trouble();
@@ -410,8 +358,15 @@ std::string Rules::apply(World& w, Step s) {
             trouble();
             broken = answer(w, s, Result::failure);
             break;
-        case Kind::stray: broken = arrive(w, s.branch, s.op, nullptr); break;
-        case Kind::retry: broken = decide(w, core::Timer{}, &s); break;
+        case Kind::stray:
+            broken = arrive(w, s.branch, s.op, nullptr);
+            break;
+        case Kind::stray_answer:
+            broken = stray_answer(w, s);
+            break;
+        case Kind::retry:
+            broken = decide(w, core::Timer{}, &s);
+            break;
         case Kind::deadline:
             w.timed_out = 1;
             if (w.alive && w.wake) broken = decide(w, core::Timer{});
@@ -420,8 +375,12 @@ std::string Rules::apply(World& w, Step s) {
             ++w.crashes;
             forget(w);
             break;
-        case Kind::hint: forget(w); break;
-        case Kind::client_commit: w.local = committed; break;
+        case Kind::hint:
+            forget(w);
+            break;
+        case Kind::client_commit:
+            w.local = committed;
+            break;
         case Kind::client_submit:
             w.row_status = raw(Status::submitted);
             w.client_gone = 1;
@@ -451,24 +410,6 @@ std::string Rules::check(const World& w) const {
     if (message && w.row_status == raw(Status::failed) && w.local != never)
         return "P1: a message is taken back whose transaction committed or still can";
     return {};
-}
-
-std::string Rules::tell(Step s) const {
-    static const char* const kText[] = {
-        "coordinator reads the row", "the write becomes durable", "reaches the participant",
-        "its answer comes back", "is due again", "timeout_to_fail is over", "is refused (FAILURE)",
-        "fails without effect", "answers ONGOING", "times out, may arrive later",
-        "its answer is lost", "answers FAILURE", "arrives after all", "COORDINATOR CRASHES",
-        "coordinator hears that the row changed", "client commits its local transaction",
-        "client submits", "client aborts"};
-    std::string text;
-    const bool about_call = s.kind != Kind::load && s.kind != Kind::settle &&
-                            s.kind != Kind::deadline && s.kind < Kind::crash;
-    if (about_call) {
-        if (s.op == Op::query) text = "query ";
-        else text = std::string(to_string(s.op)) + " " + static_cast<char>('A' + s.branch) + " ";
-    }
-    return text + kText[static_cast<int>(s.kind)];
 }
 
 }  // namespace model

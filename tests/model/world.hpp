@@ -1,6 +1,6 @@
-// A small world around core: one stored row, a coordinator that can lose its memory, calls under way,
-// participants with dtm's barrier, a client. It makes every step that the real ones could make and
-// nothing else. Time is abstract: an operation waits or is due, the deadline is ahead or over.
+// A small world around core: one stored row, a coordinator that can lose its memory, calls under
+// way, participants with dtm's barrier, a client. It makes every step that the real ones could make
+// and nothing else. Time is abstract: an operation waits or is due, the deadline is ahead or over.
 #pragma once
 
 #include "core/decide.hpp"
@@ -18,15 +18,21 @@ using u8 = std::uint8_t;
 
 constexpr int kMaxBranches = 3;
 
+inline u8 raw(core::Status s) { return static_cast<u8>(s); }
+inline u8 raw(core::BranchStatus s) { return static_cast<u8>(s); }
+inline u8 raw(core::Write w) { return static_cast<u8>(w); }
+inline core::Status status_of(u8 s) { return static_cast<core::Status>(s); }
+
 // A request and how much goes wrong with it at most.
 struct Shape {
     std::string name;
     core::Request request;
     bool starts_prepared = false;
     bool has_deadline = false;
-    int crashes = 2;             // of the coordinator
-    int trouble = 2;             // answers that are not final, over all operations
+    int crashes = 2;  // of the coordinator
+    int trouble = 2;  // answers that are not final, over all operations
     int trouble_per_op = 2;
+    bool stray_answers = true;  // the answer of a call that was given up comes back
 };
 
 // What is broken on purpose. Product code has no such switches.
@@ -46,9 +52,9 @@ enum Phase : u8 {
 // The ledger of one participant, together with the barrier rows that protect it.
 enum Effect : u8 {
     nothing,
-    active,     // action ran: barrier row of the action
-    undone,     // and was undone: both barrier rows
-    forestalled // compensation came first: both barrier rows, no business call ever
+    active,      // action ran: barrier row of the action
+    undone,      // and was undone: both barrier rows
+    forestalled  // compensation came first: both barrier rows, no business call ever
 };
 
 enum Local : u8 { undecided, committed, never };  // the local transaction of a message's client
@@ -62,12 +68,12 @@ struct LiveOp {
 };
 
 struct BranchWorld {
-    LiveOp action, compensate;        // coordinator's memory
+    LiveOp action, compensate;  // coordinator's memory
     u8 may_have_run, claimed;
-    RowOp row_action, row_compensate; // stored row
+    RowOp row_action, row_compensate;  // stored row
     u8 row_may_have_run;
-    u8 effect;                        // participant
-    u8 stray_action, stray_compensate;// a call that nobody waits for may still arrive, any time
+    u8 effect;                          // participant
+    u8 stray_action, stray_compensate;  // a call that nobody waits for may still arrive, any time
     u8 trouble_action, trouble_compensate;
 };
 
@@ -88,11 +94,25 @@ static_assert(std::has_unique_object_representations_v<World>);
 static_assert(sizeof(World) % 8 == 0);
 
 enum class Kind : u8 {
-    load, settle, arrive, answer, retry, deadline,           // ordinary progress
-    refuse,                                                  // a saga action says FAILURE
-    error, ongoing, late, lost, failure_as_error, stray,     // trouble
-    crash, hint,
-    client_commit, client_submit, client_abort,
+    load,
+    settle,
+    arrive,
+    answer,
+    retry,
+    deadline,  // ordinary progress
+    refuse,    // a saga action says FAILURE
+    error,
+    ongoing,
+    late,
+    lost,
+    failure_as_error,
+    stray,
+    stray_answer,  // trouble
+    crash,
+    hint,
+    client_commit,
+    client_submit,
+    client_abort,
 };
 
 struct Step {
@@ -135,6 +155,7 @@ private:
     void forget(World&) const;
     std::string arrive(World&, int branch, Op, Phase* answer);
     std::string answer(World&, Step, core::Result);
+    std::string stray_answer(World&, Step);
     std::string check(const World&) const;
 
     Shape shape_;

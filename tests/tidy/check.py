@@ -232,6 +232,19 @@ def settings_agree(psql):
             yield f"{name}: README.md says {readme[name]}, the server {server[name]}"
 
 
+def functions_agree(psql):
+    """Compares the functions that the README names in its table with those of the extension, which
+    must exist in the database that `psql` talks to."""
+    server = set(psql("select distinct proname from pg_proc where proname ~ '^dtm_' and "
+                      "pronamespace <> 'dtm'::regnamespace").splitlines())
+    table = "\n".join(l for l in read("README.md").splitlines() if l.startswith("| `dtm_"))
+    readme = set(re.findall(r"`(dtm_\w+)\(", table))
+    for name in sorted(server - readme):
+        yield f"README.md lacks {name}"
+    for name in sorted(readme - server):
+        yield f"README.md has {name}, the extension does not"
+
+
 RULES = [rooms_are_known, include_direction, postgres_through_one_door,
          pure_rooms_know_no_postgres, headers_are_guarded, files_are_short, lines_are_clean,
          regress_files_are_paired, versions_agree, links_resolve]

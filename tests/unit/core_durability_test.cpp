@@ -5,8 +5,8 @@ namespace dtm::core {
 namespace {
 
 using test::concurrent;
-using test::kStart;
 using test::Drive;
+using test::kStart;
 using test::saga;
 
 using Bits = std::vector<bool>;

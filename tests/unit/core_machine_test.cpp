@@ -66,10 +66,10 @@ TEST(Machine, ForceStopEndsWhatIsUnfinishedAndRefusesTheRest) {
         S from;
         bool stops;
     } cases[] = {
-        {T::saga, S::prepared, true},  {T::saga, S::submitted, true}, {T::saga, S::aborting, true},
-        {T::saga, S::succeed, false},  {T::saga, S::failed, false},   {T::msg, S::prepared, true},
-        {T::msg, S::submitted, true},  {T::msg, S::aborting, false},  {T::msg, S::succeed, false},
-        {T::msg, S::failed, false},    {T::tcc, S::prepared, false},
+        {T::saga, S::prepared, true}, {T::saga, S::submitted, true}, {T::saga, S::aborting, true},
+        {T::saga, S::succeed, false}, {T::saga, S::failed, false},   {T::msg, S::prepared, true},
+        {T::msg, S::submitted, true}, {T::msg, S::aborting, false},  {T::msg, S::succeed, false},
+        {T::msg, S::failed, false},   {T::tcc, S::prepared, false},
     };
     for (const auto& c : cases) {
         SCOPED_TRACE(testing::Message() << c.type << " " << c.from);
@@ -87,14 +87,19 @@ TEST(Machine, ForceStopEndsWhatIsUnfinishedAndRefusesTheRest) {
 }
 
 TEST(Machine, SpellingsAreDtms) {
-    for (auto [type, name] : {std::pair{T::msg, "msg"}, {T::saga, "saga"}, {T::tcc, "tcc"},
-                              {T::xa, "xa"}, {T::workflow, "workflow"}}) {
+    for (auto [type, name] : {std::pair{T::msg, "msg"},
+                              {T::saga, "saga"},
+                              {T::tcc, "tcc"},
+                              {T::xa, "xa"},
+                              {T::workflow, "workflow"}}) {
         EXPECT_EQ(to_string(type), name);
         EXPECT_EQ(parse_trans_type(name), type);
     }
-    for (auto [status, name] :
-         {std::pair{S::prepared, "prepared"}, {S::submitted, "submitted"},
-          {S::aborting, "aborting"}, {S::succeed, "succeed"}, {S::failed, "failed"}}) {
+    for (auto [status, name] : {std::pair{S::prepared, "prepared"},
+                                {S::submitted, "submitted"},
+                                {S::aborting, "aborting"},
+                                {S::succeed, "succeed"},
+                                {S::failed, "failed"}}) {
         EXPECT_EQ(to_string(status), name);
         EXPECT_EQ(parse_status(name), status);
     }
@@ -107,8 +112,9 @@ TEST(Machine, SpellingsAreDtms) {
 
 TEST(Machine, ChartShowsEveryStatusChange) {
     const std::string chart = mermaid_chart();
-    EXPECT_NE(chart.find("saga_submitted --> saga_aborting : action_failure / timeout / retry_limit"),
-              std::string::npos);
+    EXPECT_NE(
+        chart.find("saga_submitted --> saga_aborting : action_failure / timeout / retry_limit"),
+        std::string::npos);
     EXPECT_NE(chart.find("msg_prepared --> msg_submitted : submit / query_success"),
               std::string::npos);
     EXPECT_EQ(chart.find("msg_aborting"), std::string::npos);

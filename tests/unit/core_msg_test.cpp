@@ -5,9 +5,9 @@ namespace dtm::core {
 namespace {
 
 using test::concurrent;
+using test::Drive;
 using test::kStart;
 using test::msg;
-using test::Drive;
 
 Request with_query(Request r) {
     r.query_prepared = "http://client/query";

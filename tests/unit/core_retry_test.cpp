@@ -6,8 +6,8 @@
 namespace dtm::core {
 namespace {
 
-using test::kStart;
 using test::Drive;
+using test::kStart;
 
 double seconds(Micros m) { return std::chrono::duration<double>(m).count(); }
 
@@ -15,14 +15,14 @@ TEST(Retry, BaseInterval) {
     const struct {
         int retry_interval, timeout_to_fail, server, want;
     } cases[] = {
-        {0, 0, 10, 10},    // the server's
-        {3, 0, 10, 3},     // the transaction's own
-        {3, 2, 10, 3},     // before its timeout
-        {0, 4, 10, 4},     // a shorter timeout
-        {0, 10, 10, 10},   // not shorter
-        {0, 60, 10, 10},   // longer
-        {-5, 0, 10, 10},   // nonsense is not an interval
-        {0, 0, 0, 1},      // never zero
+        {0, 0, 10, 10},   // the server's
+        {3, 0, 10, 3},    // the transaction's own
+        {3, 2, 10, 3},    // before its timeout
+        {0, 4, 10, 4},    // a shorter timeout
+        {0, 10, 10, 10},  // not shorter
+        {0, 60, 10, 10},  // longer
+        {-5, 0, 10, 10},  // nonsense is not an interval
+        {0, 0, 0, 1},     // never zero
     };
     for (const auto& c : cases) {
         Request r = test::saga(1);

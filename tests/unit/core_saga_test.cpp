@@ -6,8 +6,8 @@ namespace dtm::core {
 namespace {
 
 using test::concurrent;
-using test::kStart;
 using test::Drive;
+using test::kStart;
 using test::saga;
 
 Request with_timeout(Request r, int seconds) {

@@ -124,9 +124,9 @@ private:
         std::string text;
         for (const Call& c : last.calls) {
             if (!text.empty()) text += " ";
-            text += c.op == Op::query ? "Q"
-                                      : (c.op == Op::action ? "A" : "C") +
-                                            std::to_string(c.branch + 1);
+            text += c.op == Op::query
+                        ? "Q"
+                        : (c.op == Op::action ? "A" : "C") + std::to_string(c.branch + 1);
         }
         return text;
     }

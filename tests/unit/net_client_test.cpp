@@ -1,5 +1,5 @@
-// The network thread against a server that misbehaves. Every test waits for what must happen; the only
-// times are generous limits above which something hangs.
+// The network thread against a server that misbehaves. Every test waits for what must happen; the
+// only times are generous limits above which something hangs.
 #include "fault_server.hpp"
 #include "net/client.hpp"
 
@@ -165,7 +165,8 @@ TEST(NetClient, EveryStatusIsAnAnswer) {
     fault::Server server;
     Caller caller;
     for (const int status : {200, 201, 204, 400, 401, 404, 409, 425, 429, 500, 503, 599}) {
-        const Reply reply = caller.ask(make_call(1, server.url("/status/" + std::to_string(status))));
+        const Reply reply =
+            caller.ask(make_call(1, server.url("/status/" + std::to_string(status))));
         EXPECT_EQ(reply.status, status);
         EXPECT_EQ(reply.error, "");
         EXPECT_EQ(reply.body, status == 204 ? "" : "status " + std::to_string(status));
@@ -282,7 +283,8 @@ TEST(NetClient, ProxiesOfTheEnvironmentAreIgnored) {
     }
     Caller caller;
     EXPECT_EQ(caller.ask(make_call(1, server.url("/ok"))).status, 200);
-    for (const char* name : {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"}) ::unsetenv(name);
+    for (const char* name : {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"})
+        ::unsetenv(name);
     EXPECT_EQ(proxy.connections(), 0u);
     EXPECT_EQ(server.seen().size(), 1u);
 }
@@ -320,7 +322,7 @@ TEST(NetClient, ManyCallsOverFewConnections) {
 TEST(NetClient, ConnectionsClosedByThePeerAreReplaced) {
     fault::Server server;
     Caller caller;
-    for (std::uint64_t id = 0; id < 50; ++id) {
+    for (std::uint64_t id = 0; id < 300; ++id) {
         const Reply reply = caller.ask(make_post(id, server.url("/close"), "x"));
         EXPECT_EQ(reply.status, 200) << reply.error;
     }
@@ -425,7 +427,8 @@ constexpr auto destruction_limit = 5s;
 TEST(NetClient, DestructionAbandonsCallsInFlight) {
     fault::Server server;
     auto caller = std::make_unique<Caller>();
-    for (std::uint64_t id = 0; id < 300; ++id) caller->send(make_call(id, server.url("/hold"), 10min));
+    for (std::uint64_t id = 0; id < 300; ++id)
+        caller->send(make_call(id, server.url("/hold"), 10min));
     ASSERT_TRUE(server.wait_for_held(100));
     const auto start = Clock::now();
     caller.reset();

@@ -1,6 +1,6 @@
-// Not a test but a measurement, so it is disabled; `make -C tests/unit bench` builds it optimised and
-// runs it. A child process echoes, this process calls: the figures are calls per second and the share
-// of one core that the network thread uses.
+// Not a test but a measurement, so it is disabled; `make -C tests/unit bench` builds it optimised
+// and runs it. A child process echoes, this process calls: the figures are calls per second and the
+// share of one core that the network thread uses.
 #include "net/client.hpp"
 
 #include <gtest/gtest.h>
@@ -92,9 +92,11 @@ TEST(NetSpeed, DISABLED_PostsPerSecond) {
                             "/api/TransOut?branch_id=01&gid=gid1&op=action&trans_type=saga";
     const std::string body(100, 'x');
     const char* in_flight_text = std::getenv("IN_FLIGHT");
-    const std::size_t in_flight = in_flight_text != nullptr ? std::strtoul(in_flight_text, nullptr, 10) : 64;
+    const std::size_t in_flight =
+        in_flight_text != nullptr ? std::strtoul(in_flight_text, nullptr, 10) : 64;
     Settings settings;
-    settings.max_in_flight = settings.max_in_flight_per_host = static_cast<std::uint32_t>(in_flight * 2);
+    settings.max_in_flight = settings.max_in_flight_per_host =
+        static_cast<std::uint32_t>(in_flight * 2);
     Client client(settings);
     std::vector<Call> calls;
     std::vector<Reply> replies;
@@ -131,12 +133,12 @@ TEST(NetSpeed, DISABLED_PostsPerSecond) {
     const double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_start - main_cpu;
     rusage usage{};
     ::getrusage(RUSAGE_SELF, &usage);
-    std::printf("%zu in flight: %.0f POST/s, %.1f us of network thread per call (%.0f %% of a core), "
-                "main thread %.0f %%, %llu failed, %llu connects, max rss %ld MiB\n",
-                in_flight, static_cast<double>(done) / elapsed, cpu * 1e6 / static_cast<double>(done),
-                100 * cpu / elapsed, 100 * main_cpu / elapsed,
-                static_cast<unsigned long long>(failed),
-                static_cast<unsigned long long>(client.stats().connects), usage.ru_maxrss / 1024);
+    std::printf(
+        "%zu in flight: %.0f POST/s, %.1f us of network thread per call (%.0f %% of a core), "
+        "main thread %.0f %%, %llu failed, %llu connects, max rss %ld MiB\n",
+        in_flight, static_cast<double>(done) / elapsed, cpu * 1e6 / static_cast<double>(done),
+        100 * cpu / elapsed, 100 * main_cpu / elapsed, static_cast<unsigned long long>(failed),
+        static_cast<unsigned long long>(client.stats().connects), usage.ru_maxrss / 1024);
     EXPECT_EQ(failed, 0u);
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
