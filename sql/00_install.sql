@@ -1,6 +1,7 @@
 -- Installing, and what the other tests need.
 
 -- A schema of that name that is not ours is not taken over.
+\set SHOW_CONTEXT never
 CREATE SCHEMA dtm;
 CREATE EXTENSION dtm_pg;
 DROP SCHEMA dtm;
@@ -14,7 +15,8 @@ SELECT to_regnamespace('dtm');
 
 CREATE EXTENSION dtm_pg;
 -- The control file, the library and the SQL are of one version.
-SELECT extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'dtm_pg') AS "SQL",
+SELECT extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'dtm_pg') AS
+  "SQL",
        (SELECT level FROM dtm_check() WHERE subject = 'version') AS library
   FROM pg_extension WHERE extname = 'dtm_pg';
 -- A dump carries transactions and topics.

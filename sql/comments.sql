@@ -3,11 +3,13 @@ SELECT pg_describe_object(classid, objid, 0)
   FROM pg_depend d
  WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
    AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'dtm_pg')
+   AND classid <> 'pg_type'::regclass  -- row types: members since PostgreSQL 17
    AND obj_description(objid, classid::regclass::text) IS NULL
  ORDER BY 1;
 SELECT attrelid::regclass, attname
   FROM pg_attribute
- WHERE attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'dtm'::regnamespace AND relkind IN ('r', 'v'))
+ WHERE attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'dtm'::regnamespace AND relkind
+   IN ('r', 'v'))
    AND attnum > 0 AND col_description(attrelid, attnum) IS NULL
  ORDER BY 1, 2;
 -- Functions for users say which errors they raise, or raise none.

@@ -12,6 +12,7 @@ WITH object AS (
   SELECT classid, objid, pg_describe_object(classid, objid, 0) AS object
     FROM pg_depend
    WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+     AND classid <> 'pg_type'::regclass  -- row types: members since PostgreSQL 17
      AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'dtm_pg')),
 has AS (
   SELECT object, rolname,
@@ -19,12 +20,16 @@ has AS (
            WHEN 'pg_proc'::regclass THEN
              CASE WHEN has_function_privilege(rolname, objid, 'EXECUTE') THEN 'execute' END
            WHEN 'pg_namespace'::regclass THEN
-             concat_ws(' ', CASE WHEN has_schema_privilege(rolname, objid, 'USAGE') THEN 'usage' END,
-                            CASE WHEN has_schema_privilege(rolname, objid, 'CREATE') THEN 'create' END)
+             concat_ws(' ', CASE WHEN has_schema_privilege(rolname, objid, 'USAGE') THEN 'usage'
+               END,
+                            CASE WHEN has_schema_privilege(rolname, objid, 'CREATE') THEN 'create'
+                              END)
            WHEN 'pg_class'::regclass THEN
-             concat_ws(' ', CASE WHEN has_table_privilege(rolname, objid, 'SELECT') THEN 'select' END,
+             concat_ws(' ', CASE WHEN has_table_privilege(rolname, objid, 'SELECT') THEN 'select'
+               END,
                             CASE WHEN has_table_privilege(rolname, objid,
-                                   'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') THEN 'more' END)
+                                   'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') THEN
+                                     'more' END)
            ELSE '?'
          END AS privilege
     FROM object, pg_roles
@@ -38,7 +43,8 @@ SELECT object,
 SELECT * FROM matrix ORDER BY object COLLATE "C";
 
 -- What is granted is taken back, all of it.
-SELECT dtm_revoke('regress_dtm_submit'), dtm_revoke('regress_dtm_observe'), dtm_revoke('regress_dtm_admin');
+SELECT dtm_revoke('regress_dtm_submit'), dtm_revoke('regress_dtm_observe'),
+  dtm_revoke('regress_dtm_admin');
 SELECT count(*) FROM matrix WHERE concat(nobody, submit, observe, admin) <> '';
 
 SELECT * FROM refused($$SELECT dtm_grant('regress_dtm_submit', 'root')$$);

@@ -1,7 +1,9 @@
--- A server without shared_preload_libraries = 'dtm_pg': the SQL part works, nobody is called, and that is
+-- A server without shared_preload_libraries = 'dtm_pg': the SQL part works, nobody is called, and
+-- that is
 -- said wherever a person looks.
 CREATE EXTENSION dtm_pg;
-SELECT level, subject, finding, remedy FROM dtm_check() WHERE level <> 'ok' AND subject <> 'durability';
+SELECT level, subject, finding, remedy FROM dtm_check() WHERE level <> 'ok' AND subject <>
+  'durability';
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'http://a/undo')], 'n1');
 SELECT gid, trans_type, status FROM dtm.transaction;
 SELECT branch_id, op, url, status FROM dtm.branch;
@@ -9,7 +11,8 @@ SELECT line FROM dtm_explain('n1') WITH ORDINALITY AS e(line, n) ORDER BY n DESC
 SELECT dtm_wait('n1', '10 ms') IS NULL AS "still waiting";
 SELECT count(*) FROM dtm.stat_coordinator;
 UPDATE dtm.trans SET next_cron_time = now() - interval '1 day' WHERE gid = 'n1';
-SELECT gid, regexp_replace(reason, 'since [^,]+', 'since TIME') AS reason, remedy FROM dtm.attention;
+SELECT gid, regexp_replace(reason, 'since [^,]+', 'since TIME') AS reason, remedy FROM
+  dtm.attention;
 -- The settings are there.
 SHOW dtm.retry_interval;
 SHOW dtm.request_timeout;

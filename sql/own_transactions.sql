@@ -14,11 +14,13 @@ SELECT dtm_submit('msg', ARRAY[dtm_step('http://two/')], 'of two', '{"delay": 36
 
 SELECT gid, owner FROM dtm.transaction;
 SELECT gid, url FROM dtm.branch;
-SELECT dtm_query('of two')->'transaction'->>'owner' AS own, dtm_query('of one')->'transaction' AS other;
+SELECT dtm_query('of two')->'transaction'->>'owner' AS own, dtm_query('of one')->'transaction' AS
+  other;
 SELECT * FROM refused($$SELECT dtm_explain('of one')$$);
 SELECT * FROM refused($$SELECT dtm_wait('of one', '0 s')$$);
 -- The gid of another role is taken, and that is all one learns.
-SELECT * FROM refused($$SELECT dtm_submit('msg', ARRAY[dtm_step('http://one/')], 'of one', '{"delay": 3600}')$$);
+SELECT * FROM refused($$SELECT dtm_submit('msg', ARRAY[dtm_step('http://one/')], 'of one',
+  '{"delay": 3600}')$$);
 -- Verbs and tables are not for submitters.
 SELECT * FROM refused($$SELECT dtm_retry_now('of two')$$);
 SELECT * FROM refused($$SELECT dtm_force_stop('of two')$$);
@@ -50,5 +52,6 @@ SELECT owner FROM dtm.transaction WHERE gid = 'by definer';
 ROLLBACK;
 DROP FUNCTION submit_for_one;
 
-SELECT dtm_revoke('regress_dtm_one'), dtm_revoke('regress_dtm_two'), dtm_revoke('regress_dtm_observer');
+SELECT dtm_revoke('regress_dtm_one'), dtm_revoke('regress_dtm_two'),
+  dtm_revoke('regress_dtm_observer');
 DROP ROLE regress_dtm_one, regress_dtm_two, regress_dtm_observer, regress_dtm_stranger;

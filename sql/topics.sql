@@ -5,7 +5,8 @@ SELECT dtm_subscribe('sold', 'http://stock/');
 SELECT topic, url, remark, version FROM dtm.topic;
 SELECT cat, k, v, version FROM dtm.kv;
 
-SELECT dtm_submit('msg', ARRAY[dtm_step('http://first/'), dtm_step('topic://sold', payload => '{"n": 1}')],
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://first/'), dtm_step('topic://sold', payload =>
+  '{"n": 1}')],
                   't1', '{"delay": 3600}');
 SELECT branch_id, op, url, status FROM dtm.branch WHERE gid = 't1';
 

@@ -1,11 +1,13 @@
 -- dtm_retry_now and dtm_force_stop.
-CREATE VIEW a_row AS SELECT gid, status, version, next_cron_time <= clock_timestamp() AS due, attention, rollback_reason,
+CREATE VIEW a_row AS SELECT gid, status, version, next_cron_time <= clock_timestamp() AS due,
+  attention, rollback_reason,
   rollback_time IS NOT NULL AS rolled_back FROM dtm.trans WHERE gid ~ '^o\d$';
 
 -- A row that waits for its next attempt becomes due; attempts and errors are kept.
 BEGIN;
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://127.0.0.1:1/', '')], 'o1');
-UPDATE dtm.trans SET progress = '{"b":[{"r":1,"a":{"n":5,"e":5,"t":4102444800000000,"l":"connection refused"}}]}',
+UPDATE dtm.trans SET
+  progress = '{"b":[{"r":1,"a":{"n":5,"e":5,"t":4102444800000000,"l":"connection refused"}}]}',
   next_cron_time = '2100-01-01 00:00+00' WHERE gid = 'o1';
 SELECT dtm_retry_now('o1');
 SELECT * FROM a_row;
@@ -17,7 +19,8 @@ ROLLBACK;
 -- One that was put aside is taken up again, also when it cannot be read.
 BEGIN;
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], 'o2');
-UPDATE dtm.trans SET attention = 'broken', next_cron_time = NULL, request = 'broken' WHERE gid = 'o2';
+UPDATE dtm.trans SET attention = 'broken', next_cron_time = NULL, request = 'broken' WHERE gid =
+  'o2';
 SELECT dtm_retry_now('o2');
 SELECT * FROM a_row;
 ROLLBACK;
@@ -32,12 +35,14 @@ SELECT dtm_force_stop('o3');
 ROLLBACK;
 SELECT status, version FROM dtm.trans WHERE gid = 'o3';
 SELECT dtm_force_stop('o3');
-SELECT gid, status, version, due, attention, regexp_replace(rollback_reason, 'role .*', 'role ME') AS rollback_reason,
+SELECT gid, status, version, due, attention, regexp_replace(rollback_reason, 'role .*', 'role ME')
+  AS rollback_reason,
        rolled_back FROM a_row;
 SELECT status FROM dtm.branch WHERE gid = 'o3';
 BEGIN;
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/')], 'o4');
-UPDATE dtm.trans SET request = 'broken', attention = 'broken', next_cron_time = NULL WHERE gid = 'o4';
+UPDATE dtm.trans SET request = 'broken', attention = 'broken', next_cron_time = NULL WHERE gid =
+  'o4';
 SELECT dtm_force_stop('o4');
 SELECT * FROM dtm.attention WHERE gid = 'o4';
 ROLLBACK;

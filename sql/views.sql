@@ -1,12 +1,16 @@
 -- What the views derive from rows. All within one transaction, so no coordinator sees these rows.
 BEGIN;
-SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'http://a/undo'), dtm_step('http://b/', 'http://b/undo')], gid)
-  FROM unnest(ARRAY['v1 fresh', 'v2 clean', 'v3 rolling back', 'v4 unreadable', 'v5 newer', 'v6 late', 'v7 aside',
+SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'http://a/undo'), dtm_step('http://b/',
+  'http://b/undo')], gid)
+  FROM unnest(ARRAY['v1 fresh', 'v2 clean', 'v3 rolling back', 'v4 unreadable', 'v5 newer',
+    'v6 late', 'v7 aside',
                     'v8 failing']) gid;
-UPDATE dtm.trans SET status = 'succeed', finish_time = '2026-01-02 03:04:05+00', next_cron_time = NULL
+UPDATE dtm.trans SET status = 'succeed', finish_time = '2026-01-02 03:04:05+00',
+  next_cron_time = NULL
  WHERE gid = 'v2 clean';
 UPDATE dtm.trans SET status = 'aborting', rollback_reason = 'url:http://b/ return failed: no',
-  progress = '{"b":[{"r":1,"a":{"s":"succeed","n":1}},{"r":1,"a":{"s":"failed","n":2,"l":"no"},"c":{"n":1,"e":1,"l":"500"}}]}'
+  progress = '{"b":[{"r":1,"a":{"s":"succeed","n":1}},{"r":1,"a":{"s":"failed","n":2,"l":"no"},
+          "c":{"n":1,"e":1,"l":"500"}}]}'
  WHERE gid = 'v3 rolling back';
 UPDATE dtm.trans SET request = '{"steps":' WHERE gid = 'v4 unreadable';
 UPDATE dtm.trans SET trans_type = 'lra' WHERE gid = 'v5 newer';
@@ -16,11 +20,13 @@ UPDATE dtm.trans SET next_cron_time = now() + interval '1 day',
   progress = '{"b":[{"r":1,"a":{"n":5,"e":5,"t":4102444800000000,"l":"connection refused"}},{}]}'
  WHERE gid = 'v8 failing';
 
-SELECT gid, branch_id, op, status, attempts, errors, finish_time AT TIME ZONE 'UTC' AS finish_time, last_error, may_have_run
+SELECT gid, branch_id, op, status, attempts, errors, finish_time AT TIME ZONE 'UTC' AS finish_time,
+  last_error, may_have_run
   FROM dtm.branch WHERE gid ~ '^v[1-5]' ORDER BY gid, branch_id, op DESC;
 -- One unreadable row does not hide the others, and is listed itself.
 SET LOCAL TimeZone = 'UTC';
-SELECT gid, regexp_replace(reason, '(since) [^,]+, (and nobody works on it).*', '\1 TIME, \2') AS reason
+SELECT gid, regexp_replace(reason, '(since) [^,]+, (and nobody works on it).*', '\1 TIME, \2') AS
+  reason
   FROM dtm.attention WHERE gid ~ '^v' ORDER BY gid;
 SELECT gid, remedy FROM dtm.attention WHERE gid ~ '^v[4578]' ORDER BY gid;
 -- A finished transaction needs nobody.
@@ -31,5 +37,6 @@ ROLLBACK;
 -- Finished rows are not looked at: both indexes leave them out.
 BEGIN;
 SET LOCAL enable_seqscan = off;
-EXPLAIN (COSTS OFF) SELECT count(*) FROM dtm.trans WHERE next_cron_time IS NOT NULL OR attention IS NOT NULL;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM dtm.trans WHERE next_cron_time IS NOT NULL OR attention IS
+  NOT NULL;
 ROLLBACK;

@@ -1,5 +1,5 @@
-// dtm.concern_of(): why an unfinished row needs a person, and what he can do; no row when it does not.
-// The view dtm.attention asks it. The most serious reason alone is told.
+// dtm.concern_of(): why an unfinished row needs a person, and what he can do; no row when it does
+// not. The view dtm.attention asks it. The most serious reason alone is told.
 #include "api/dispatch.hpp"
 #include "api/progress.hpp"
 #include "api/result.hpp"

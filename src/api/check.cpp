@@ -1,5 +1,5 @@
-// dtm_check(): is this server able to keep the promises, and if not, what is to be done? One row per
-// subject, also when all is well, so that a reader sees what was looked at. Changes nothing.
+// dtm_check(): is this server able to keep the promises, and if not, what is to be done? One row
+// per subject, also when all is well, so that a reader sees what was looked at. Changes nothing.
 #include "api/dispatch.hpp"
 #include "api/result.hpp"
 #include "api/version.hpp"
@@ -29,12 +29,14 @@ struct Finding {
 constexpr std::chrono::minutes old_prepared{1};
 
 Finding library(const store::Health& h) {
-    if (hub::shared_memory_present()) return {"ok", "library", "loaded when the server started", ""};
-    return {"error", "library",
-            "dtm_pg is not in shared_preload_libraries: submits are stored, and nobody calls anything",
-            "Set shared_preload_libraries = '" + h.preload_libraries +
-                (h.preload_libraries.empty() ? "" : ", ") +
-                "dtm_pg' in postgresql.conf and restart the server."};
+    if (hub::shared_memory_present())
+        return {"ok", "library", "loaded when the server started", ""};
+    return {
+        "error", "library",
+        "dtm_pg is not in shared_preload_libraries: submits are stored, and nobody calls anything",
+        "Set shared_preload_libraries = '" + h.preload_libraries +
+            (h.preload_libraries.empty() ? "" : ", ") +
+            "dtm_pg' in postgresql.conf and restart the server."};
 }
 
 Finding version(const store::Health& h) {
@@ -42,13 +44,14 @@ Finding version(const store::Health& h) {
         return {"ok", "version", "library and SQL are version " + h.extension_version, ""};
     }
     return {"warning", "version",
-            "the library is version " + std::string(library_version) + ", the SQL in this database " +
-                h.extension_version,
+            "the library is version " + std::string(library_version) +
+                ", the SQL in this database " + h.extension_version,
             "Run ALTER EXTENSION dtm_pg UPDATE; if the SQL is the newer one, install its library."};
 }
 
 Finding launcher() {
-    if (RecoveryInProgress()) return {"ok", "launcher", "not running: this server is a standby", ""};
+    if (RecoveryInProgress())
+        return {"ok", "launcher", "not running: this server is a standby", ""};
     if (hub::launcher_pid() != 0) {
         return {"ok", "launcher", "running, pid " + std::to_string(hub::launcher_pid()), ""};
     }
@@ -64,16 +67,18 @@ Finding coordinator() {
     const DispatchState d = dispatch_state();
     switch (d.what) {
         case Dispatch::running:
-            return {"ok", "coordinator",
-                    counted(static_cast<std::uint64_t>(d.running), "runs", "run") + " in this database",
-                    ""};
+            return {
+                "ok", "coordinator",
+                counted(static_cast<std::uint64_t>(d.running), "runs", "run") + " in this database",
+                ""};
         case Dispatch::standby:
             return {"note", "coordinator", d.because, d.remedy};
         case Dispatch::not_preloaded:
             return {"error", "coordinator", "not running: the library is not preloaded",
                     "See library."};
         case Dispatch::no_launcher:
-        case Dispatch::no_coordinator: break;
+        case Dispatch::no_coordinator:
+            break;
     }
     return {"error", "coordinator", d.because, d.remedy};
 }
@@ -85,44 +90,52 @@ Finding worker_processes() {
                                 ", dtm_pg uses " + std::to_string(ours);
     // One for logical replication, which takes its place first.
     if (ours < max_worker_processes) return {"ok", "max_worker_processes", finding, ""};
-    return {"warning", "max_worker_processes", finding,
-            "Raise max_worker_processes and restart the server: there must be one for each database "
-            "with dtm_pg (times dtm.workers), one for the launcher, and those of parallel query."};
+    return {
+        "warning", "max_worker_processes", finding,
+        "Raise max_worker_processes and restart the server: there must be one for each database "
+        "with dtm_pg (times dtm.workers), one for the launcher, and those of parallel query."};
 }
 
 Finding late_rows(const store::Health& h) {
-    if (h.late == 0) return {"ok", "due transactions", "none is waiting for longer than it should", ""};
+    if (h.late == 0)
+        return {"ok", "due transactions", "none is waiting for longer than it should", ""};
     return {"warning", "due transactions",
-            counted(static_cast<std::uint64_t>(h.late), "is", "are") + " due and not worked on, oldest since " +
-                time_text(*h.oldest_due),
+            counted(static_cast<std::uint64_t>(h.late), "is", "are") +
+                " due and not worked on, oldest since " + time_text(*h.oldest_due),
             "See coordinator above and dtm.attention; dtm_explain(gid) tells of a single one."};
 }
 
 Finding attention(const store::Health& h) {
     if (h.unfinished_aside == 0) return {"ok", "attention", "no transaction is put aside", ""};
     return {"warning", "attention",
-            counted(static_cast<std::uint64_t>(h.unfinished_aside), "transaction is", "transactions are") +
-                " put aside and will not go on by themselves",
+            counted(static_cast<std::uint64_t>(h.unfinished_aside), "transaction is",
+                    "transactions are") +
+                " put aside: nothing happens to them before somebody acts",
             "SELECT * FROM dtm.attention says why and what can be done."};
 }
 
 Finding alerts() {
     const char* url = hub::settings.alert_webhook;
     if (hub::settings.alert_retry_limit == 0) {
-        return {"note", "alerts", "dtm.alert_retry_limit is 0: nobody is told of branches that keep failing",
+        return {"note", "alerts",
+                "dtm.alert_retry_limit is 0: nobody is told of branches that keep failing",
                 "Set it to the number of errors in a row that a person should know of."};
     }
     if (url == nullptr || *url == '\0') {
-        return {"note", "alerts", "dtm.alert_webhook is empty: nobody is told of branches that keep failing",
+        return {"note", "alerts",
+                "dtm.alert_webhook is empty: nobody is told of branches that keep failing",
                 "Set it to a URL, or watch dtm.attention."};
     }
-    return {"ok", "alerts",
-            "after " + std::to_string(hub::settings.alert_retry_limit) + " errors in a row to " + url, ""};
+    return {
+        "ok", "alerts",
+        "after " + std::to_string(hub::settings.alert_retry_limit) + " errors in a row to " + url,
+        ""};
 }
 
 Finding durability(const store::Health& h) {
     if (!h.fsync) {
-        return {"warning", "durability", "fsync is off: a crash of the machine loses acknowledged submits",
+        return {"warning", "durability",
+                "fsync is off: a crash of the machine loses acknowledged submits",
                 "Turn fsync on, unless this server is a test."};
     }
     if (h.synchronous_commit == "off") {
@@ -137,12 +150,13 @@ Finding replication(const store::Health& h) {
     if (h.asynchronous_standbys == 0) {
         return {"ok", "replication", "no asynchronous standby is attached", ""};
     }
-    return {"warning", "replication",
-            counted(static_cast<std::uint64_t>(h.asynchronous_standbys), "standby is", "standbys are") +
-                " asynchronous: a failover to it may lose submits and decisions",
-            h.synchronous_standby_names.empty()
-                ? "Set synchronous_standby_names, or fail over to a synchronous standby only."
-                : "Fail over to a synchronous standby only."};
+    return {
+        "warning", "replication",
+        counted(static_cast<std::uint64_t>(h.asynchronous_standbys), "standby is", "standbys are") +
+            " asynchronous: a failover to it may lose submits and decisions",
+        h.synchronous_standby_names.empty()
+            ? "Set synchronous_standby_names, or fail over to a synchronous standby only."
+            : "Fail over to a synchronous standby only."};
 }
 
 Finding prepared(const store::Health& h, pg::UnixTime now) {
@@ -151,7 +165,7 @@ Finding prepared(const store::Health& h, pg::UnixTime now) {
     }
     return {"warning", "prepared transactions",
             counted(static_cast<std::uint64_t>(h.prepared), "holds", "hold") +
-                " rows of dtm.trans, the oldest, " + quoted(h.oldest_prepared_name) + ", for " +
+                " rows of dtm.trans, the oldest, " + in_quotes(h.oldest_prepared_name) + ", for " +
                 duration_text(now - *h.oldest_prepared),
             "COMMIT PREPARED or ROLLBACK PREPARED it: what it submitted waits for that."};
 }
@@ -168,8 +182,9 @@ std::vector<Finding> check() {
     const store::AsOwner as_owner;
     const pg::UnixTime now = pg::now();
     const store::Health h = store::health(now - late_after());
-    return {library(h),    version(h),   launcher(),    coordinator(),  worker_processes(), late_rows(h),
-            attention(h), alerts(),     durability(h), replication(h), prepared(h, now),   encoding()};
+    return {library(h),         version(h),     launcher(),       coordinator(),
+            worker_processes(), late_rows(h),   attention(h),     alerts(),
+            durability(h),      replication(h), prepared(h, now), encoding()};
 }
 
 }  // namespace

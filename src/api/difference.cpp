@@ -14,11 +14,12 @@ std::string differing_step(const core::Request& was, const core::Request& now) {
         const core::Branch& b = now.branches[i];
         const std::string step = "steps[" + std::to_string(b.step) + "]";
         if (a.action != b.action) {
-            return step + ".action was " + quoted(a.action) + ", now it is " + quoted(b.action) + ".";
+            return step + ".action was " + in_quotes(a.action) + ", now it is " + in_quotes(b.action) +
+                   ".";
         }
         if (a.compensate != b.compensate) {
-            return step + ".compensate was " + quoted(a.compensate) + ", now it is " +
-                   quoted(b.compensate) + ".";
+            return step + ".compensate was " + in_quotes(a.compensate) + ", now it is " +
+                   in_quotes(b.compensate) + ".";
         }
         if (a.after != b.after) return step + " waits for other steps than before.";
     }
@@ -39,7 +40,8 @@ std::string difference(const store::Row& stored, const core::Request& now) {
     }
     try {
         const core::Request was = wire::decode_request(now.gid, now.type, stored.request);
-        if (was.branches.size() != now.branches.size() || was.payloads.size() != now.payloads.size()) {
+        if (was.branches.size() != now.branches.size() ||
+            was.payloads.size() != now.payloads.size()) {
             return "The stored transaction calls " +
                    counted(was.branches.size(), "branch", "branches") + ", this request " +
                    std::to_string(now.branches.size()) + ".";

@@ -22,7 +22,8 @@ DispatchState dispatch_state() {
     if (!hub::shared_memory_present()) {
         d.what = Dispatch::not_preloaded;
         d.because = "the server runs without dtm_pg in shared_preload_libraries";
-        d.remedy = "Add dtm_pg to shared_preload_libraries in postgresql.conf and restart the server.";
+        d.remedy =
+            "Add dtm_pg to shared_preload_libraries in postgresql.conf and restart the server.";
         return d;
     }
     for (const hub::SlotInfo& slot : hub::slots()) {
@@ -34,16 +35,19 @@ DispatchState dispatch_state() {
     if (hub::launcher_pid() == 0) {
         d.what = Dispatch::no_launcher;
         d.because = "the process \"dtm launcher\" does not run";
-        d.remedy = "It restarts by itself within seconds; if not, the server log says why "
-                   "(max_worker_processes may be too small).";
+        d.remedy =
+            "It restarts by itself within seconds; if not, the server log says why "
+            "(max_worker_processes may be too small).";
         return d;
     }
     d.what = Dispatch::no_coordinator;
-    d.because = d.running == 0 ? "no coordinator runs in this database"
-                               : "only " + std::to_string(d.running) + " of " +
-                                     std::to_string(d.wanted) + " coordinators run in this database";
-    d.remedy = "The launcher starts it within seconds; if not, the server log says why "
-               "(dtm.max_coordinators or max_worker_processes may be too small).";
+    d.because = d.running == 0
+                    ? "no coordinator runs in this database"
+                    : "only " + std::to_string(d.running) + " of " + std::to_string(d.wanted) +
+                          " coordinators run in this database";
+    d.remedy =
+        "The launcher starts it within seconds; if not, the server log says why "
+        "(dtm.max_coordinators or max_worker_processes may be too small).";
     return d;
 }
 

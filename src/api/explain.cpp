@@ -1,5 +1,5 @@
-// dtm_explain: a transaction as a tree, the way EXPLAIN shows a plan. The last line is one sentence: why
-// it waits, or how it ended. It must never fail on a row that exists.
+// dtm_explain: a transaction as a tree, the way EXPLAIN shows a plan. The last line is one
+// sentence: why it waits, or how it ended. It must never fail on a row that exists.
 #include "api/dispatch.hpp"
 #include "api/progress.hpp"
 #include "api/result.hpp"
@@ -29,14 +29,18 @@ std::string one_line(std::string_view text) {
     }
     if (text.size() <= longest_answer) return out;
     // Not in the middle of a UTF-8 character.
-    while (!out.empty() && (static_cast<unsigned char>(text[out.size()]) & 0xC0) == 0x80) out.pop_back();
+    while (!out.empty() && (static_cast<unsigned char>(text[out.size()]) & 0xC0) == 0x80)
+        out.pop_back();
     return out + " …";
 }
 
 class Explainer {
 public:
     Explainer(const store::Stored& row, pg::UnixTime now)
-        : row_(row), now_(now), progress_(read_progress(texts_of(row))), all_(operations(progress_)) {}
+        : row_(row),
+          now_(now),
+          progress_(read_progress(texts_of(row))),
+          all_(operations(progress_)) {}
 
     std::vector<std::string> lines() {
         lines_.push_back(row_.trans_type + " " + row_.gid + "  status " + row_.status + " (age " +
@@ -57,7 +61,8 @@ public:
 private:
     bool undoing() const {
         return progress_.request.type == core::TransType::saga &&
-               (progress_.state.status == Status::aborting || progress_.state.status == Status::failed);
+               (progress_.state.status == Status::aborting ||
+                progress_.state.status == Status::failed);
     }
     const core::BranchState& branch(std::uint32_t i) const { return progress_.state.branches[i]; }
     const std::string& id(std::uint32_t i) const { return progress_.request.branches[i].branch_id; }
@@ -79,8 +84,8 @@ private:
         line += "  " + state_of(o);
         lines_.push_back(std::move(line));
         if (!o.life->last_answer.empty() && o.life->status != BranchStatus::succeed) {
-            lines_.push_back(std::string(width_ + 4, ' ') + "last answer: " +
-                             one_line(o.life->last_answer));
+            lines_.push_back(std::string(width_ + 4, ' ') +
+                             "last answer: " + one_line(o.life->last_answer));
         }
     }
 
@@ -127,7 +132,9 @@ private:
         return successors(o.index);
     }
 
-    bool open_action(std::uint32_t i) const { return branch(i).action.status != BranchStatus::succeed; }
+    bool open_action(std::uint32_t i) const {
+        return branch(i).action.status != BranchStatus::succeed;
+    }
 
     std::string predecessors(std::uint32_t i) const {
         std::string names;
@@ -135,11 +142,8 @@ private:
             if (!open_action(p)) return;
             names += (names.empty() ? "waits for " : ", ") + id(p);
         };
-        if (!progress_.request.options.concurrent && i > 0) {
-            // One after the other: the first open one holds up all that follow.
-            for (std::uint32_t p = 0; p < i && names.empty(); ++p) name(p);
-            if (!names.empty()) return names;
-        }
+        if (!progress_.request.options.concurrent && i > 0) name(i - 1);  // one after the other
+        if (!names.empty()) return names;
         for (const std::uint32_t p : progress_.request.branches[i].after) name(p);
         return names;
     }
@@ -189,7 +193,8 @@ private:
         if (!progress_.unreadable.empty()) return "its row cannot be read: " + progress_.unreadable;
         if (std::string time = waits_for_time(); !time.empty()) return time;
         const DispatchState dispatch = dispatch_state();
-        if (!dispatch.because.empty()) return dispatch.because + "; dtm_check() says how to mend it";
+        if (!dispatch.because.empty())
+            return dispatch.because + "; dtm_check() says how to mend it";
         for (const Operation& o : all_) {
             if (o.life->status != BranchStatus::prepared || !blocker(o).empty()) continue;
             return "the call of " + o.name() + " is in flight or about to be made";

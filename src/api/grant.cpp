@@ -1,5 +1,6 @@
-// dtm_grant and dtm_revoke: one word per kind of user instead of a list of GRANTs. They run GRANT and
-// REVOKE as their caller, who therefore needs the right to do so; they have no rights of their own.
+// dtm_grant and dtm_revoke: one word per kind of user instead of a list of GRANTs. They run GRANT
+// and REVOKE as their caller, who therefore needs the right to do so; they have no rights of their
+// own.
 #include "api/result.hpp"
 
 extern "C" {
@@ -48,10 +49,8 @@ struct View {
     const char* name;
 };
 constexpr View views[] = {
-    {submit | observe | admin, "dtm.transaction"},
-    {submit | observe | admin, "dtm.branch"},
-    {submit | observe | admin, "dtm.attention"},
-    {observe | admin, "dtm.topic"},
+    {submit | observe | admin, "dtm.transaction"}, {submit | observe | admin, "dtm.branch"},
+    {submit | observe | admin, "dtm.attention"},   {observe | admin, "dtm.topic"},
     {observe | admin, "dtm.stat_coordinator"},
 };
 
@@ -59,7 +58,7 @@ Level parse_level(const std::string& level) {
     if (level == "submit") return submit;
     if (level == "observe") return observe;
     if (level == "admin") return admin;
-    throw pg::SqlError("TD001", "unknown level " + quoted(level), "Field: level",
+    throw pg::SqlError("TD001", "unknown level " + in_quotes(level), "Field: level",
                        "Levels are submit (submit, see one's own transactions), observe (see those "
                        "of all roles) and admin (observe, retry, stop, topics).");
 }
@@ -71,11 +70,13 @@ void run(const std::string& sql) {
 }
 
 std::string schema_of(Oid function) {
-    return pg::call([&] { return quote_identifier(get_namespace_name(get_func_namespace(function))); });
+    return pg::call(
+        [&] { return quote_identifier(get_namespace_name(get_func_namespace(function))); });
 }
 
 // verb: "GRANT" … "TO", "REVOKE" … "FROM"
-void change(Oid own_function, Oid role, unsigned levels, const char* verb, const char* preposition) {
+void change(Oid own_function, Oid role, unsigned levels, const char* verb,
+            const char* preposition) {
     const std::string to =
         std::string(preposition) + " " +
         std::string(pg::call([&] { return quote_identifier(GetUserNameFromId(role, false)); }));

@@ -8,5 +8,6 @@ DTM_FUNCTION(dtm_installed) {
     PG_RETURN_VOID();
 }
 
-// dtm.observe_all(): who may execute it sees the transactions of all roles. Nobody needs to call it.
+// dtm.observe_all(): who may execute it sees the transactions of all roles. Nobody needs to call
+// it.
 DTM_FUNCTION(dtm_observe_all) { PG_RETURN_VOID(); }

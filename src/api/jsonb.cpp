@@ -13,7 +13,7 @@ std::string_view jsonb_text(Jsonb* value) {
     int length = 0;
     const char* text = pg::call([&] {
         StringInfo const out = makeStringInfo();
-        (void) JsonbToCString(out, &value->root, VARSIZE(value));
+        (void)JsonbToCString(out, &value->root, VARSIZE(value));
         length = out->len;
         return static_cast<const char*>(out->data);
     });

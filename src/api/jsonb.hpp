@@ -1,5 +1,5 @@
-// jsonb arguments, looked at without turning the whole value into text first. What the views refer to
-// lives in the current memory context.
+// jsonb arguments, looked at without turning the whole value into text first. What the views refer
+// to lives in the current memory context.
 #pragma once
 
 #include "pg/call.hpp"

@@ -1,6 +1,7 @@
-// What a row of dtm.trans says about its branches. They are not stored one by one: request and progress
-// are decoded, and what a missing progress means (fresh, or a clean success) is known here only. A text
-// that cannot be decoded is a fact to show, not an error: the views must go on showing the others.
+// What a row of dtm.trans says about its branches. They are not stored one by one: request and
+// progress are decoded, and what a missing progress means (fresh, or a clean success) is known here
+// only. A text that cannot be decoded is a fact to show, not an error: the views must go on showing
+// the others.
 #pragma once
 
 #include "core/types.hpp"
@@ -40,7 +41,9 @@ struct Operation {
     bool may_have_run;
     std::string_view url;
 
-    std::string_view branch_id() const { return branch ? std::string_view(branch->branch_id) : "00"; }
+    std::string_view branch_id() const {
+        return branch ? std::string_view(branch->branch_id) : "00";
+    }
     std::string_view op_name() const { return op == core::Op::query ? "msg" : core::to_string(op); }
     std::string name() const { return std::string(branch_id()) + " " + std::string(op_name()); }
 };

@@ -1,5 +1,5 @@
-// dtm_query: a transaction and its branches in the shape of dtm's GET query (dtm-compat.md 1.6), but
-// without `id`, which we do not have. What is unset is left out.
+// dtm_query: a transaction and its branches in the shape of dtm's GET query (dtm-compat.md 1.6),
+// but without `id`, which we do not have. What is unset is left out.
 #include "api/progress.hpp"
 #include "api/result.hpp"
 #include "api/stored_progress.hpp"
@@ -46,7 +46,8 @@ std::string base64(std::string_view bytes) {
     for (std::size_t i = 0; i < bytes.size(); i += 3) {
         std::uint32_t group = 0;
         for (std::size_t k = 0; k < 3; ++k) {
-            group = group << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+            group =
+                group << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0U);
         }
         for (std::size_t k = 0; k < 4; ++k) {
             out += i + k <= bytes.size() ? digits[group >> (18 - 6 * k) & 63] : '=';
@@ -75,6 +76,24 @@ std::string options_json(const core::Options& o) {
     return json.finish();
 }
 
+// What of the request dtm keeps apart from the options (dtm-compat.md 1.4.1).
+std::string custom_data(const core::Request& request) {
+    if (request.options.delay.count() > 0) {
+        return "{\"delay\":" + std::to_string(request.options.delay.count()) + "}";
+    }
+    if (request.type != core::TransType::saga || !request.options.concurrent) return "";
+    std::string orders;
+    for (std::size_t i = 0; i < request.branches.size(); ++i) {
+        std::string list;
+        for (const std::uint32_t p : request.branches[i].after) {
+            list += (list.empty() ? "" : ",") + std::to_string(p);
+        }
+        if (list.empty()) continue;
+        orders += (orders.empty() ? "\"" : ",\"") + std::to_string(i) + "\":[" + list + "]";
+    }
+    return R"({"concurrent":true)" + (orders.empty() ? "" : ",\"orders\":{" + orders + "}") + "}";
+}
+
 std::string transaction_json(const store::Stored& row, const Progress& progress) {
     Object json;
     json.time("create_time", row.create_time);
@@ -91,6 +110,7 @@ std::string transaction_json(const store::Stored& row, const Progress& progress)
     json.opt_text("result", row.result);
     json.opt_text("rollback_reason", row.rollback_reason);
     json.text("options", options_json(progress.request.options));
+    json.text("custom_data", custom_data(progress.request));
     json.number("next_cron_interval", row.next_cron_interval.value_or(0));
     json.time("next_cron_time", row.next_cron_time);
     json.text("owner", row.owner);

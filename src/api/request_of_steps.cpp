@@ -21,9 +21,9 @@ struct Option {
 };
 // branch_headers … timeout_to_fail travel under their own names; concurrent and delay, see Builder.
 constexpr Option known_options[] = {
-    {"branch_headers", true, true}, {"concurrent", true, true},     {"delay", false, true},
-    {"exact_progress", true, true}, {"protocol", true, true},       {"request_timeout", true, true},
-    {"retry_interval", true, true}, {"retry_limit", true, false},   {"timeout_to_fail", true, true},
+    {"branch_headers", true, true}, {"concurrent", true, true},   {"delay", false, true},
+    {"exact_progress", true, true}, {"protocol", true, true},     {"request_timeout", true, true},
+    {"retry_interval", true, true}, {"retry_limit", true, false}, {"timeout_to_fail", true, true},
 };
 
 std::string names_of_options() {
@@ -50,7 +50,8 @@ public:
             if (is_null(m.value)) continue;  // as if it were not there
             if (m.key == "delay" || (m.key == "concurrent" && !msg_)) {
                 add_custom(m.key, jsonb_text(m.value));
-                if (m.key == "concurrent") concurrent_ = m.value.type == jbvBool && m.value.val.boolean;
+                if (m.key == "concurrent")
+                    concurrent_ = m.value.type == jbvBool && m.value.val.boolean;
                 if (m.key == "concurrent") concurrent_given_ = true;
             } else {
                 fields_ += ",\"";
@@ -137,8 +138,9 @@ private:
                              "Without the option concurrent they are called one after the other.");
         }
         if (concurrent_given_ && !concurrent_) {
-            throw BadRequest(path + ".after", "after needs a concurrent saga, and the options say "
-                                              "that this one is not",
+            throw BadRequest(path + ".after",
+                             "after needs a concurrent saga, and the options say "
+                             "that this one is not",
                              "Leave the option concurrent out: after implies it.");
         }
         if (!orders_.empty()) orders_ += ',';
@@ -180,8 +182,9 @@ std::string request_of_steps(const StepsForm& form) {
         });
     }
     if (count == 0) {
-        throw BadRequest("$.steps", form.steps ? "there must be at least one step" : "steps is NULL",
-                         "For example ARRAY[dtm_step('http://service/act', 'http://service/undo')].");
+        throw BadRequest(
+            "$.steps", form.steps ? "there must be at least one step" : "steps is NULL",
+            "For example ARRAY[dtm_step('http://service/act', 'http://service/undo')].");
     }
     for (int i = 0; i < count; ++i) {
         if (nulls[i]) {
@@ -210,8 +213,8 @@ std::string argument_path(const std::string& path) {
     if (path.starts_with(payloads)) return "$.steps[" + path.substr(payloads.size()) + ".payload";
     for (const Option& o : known_options) {
         const std::string own = "$." + std::string(o.name);
-        if (path.starts_with(own) && (path.size() == own.size() || path[own.size()] == '.' ||
-                                      path[own.size()] == '[')) {
+        if (path.starts_with(own) &&
+            (path.size() == own.size() || path[own.size()] == '.' || path[own.size()] == '[')) {
             return "$.options" + path.substr(1);
         }
     }

@@ -2,8 +2,8 @@
 #include "api/result.hpp"
 
 extern "C" {
-#include "utils/jsonb.h"
 #include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/tuplestore.h"
 }
 
@@ -37,7 +37,8 @@ void ResultRows::add(pg::Args& values) {
     bool nulls[pg::Args::capacity];
     for (std::size_t i = 0; i < values.size(); ++i) nulls[i] = values.nulls()[i] == 'n';
     if (values.size() != static_cast<std::size_t>(desc_->natts)) {
-        throw std::logic_error("the library and the SQL of dtm_pg differ in the columns of a function");
+        throw std::logic_error(
+            "the library and the SQL of dtm_pg differ in the columns of a function");
     }
     Datum* data = values.values();
     pg::call([&] { tuplestore_putvalues(store_, desc_, data, nulls); });
@@ -77,7 +78,7 @@ std::string counted(std::uint64_t n, std::string_view singular, std::string_view
     return std::to_string(n) + " " + std::string(n == 1 ? singular : plural);
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     std::string out;
     out.reserve(text.size() + 2);
     out += '"';
@@ -88,17 +89,16 @@ std::string quoted(std::string_view text) {
 
 void unknown_gid(std::string_view gid) {
     throw pg::SqlError(
-        "TD004", "transaction " + quoted(gid) + " does not exist",
+        "TD004", "transaction " + in_quotes(gid) + " does not exist",
         "There is no such gid in this database, or it belongs to a role that you may not see.",
         "If another session submitted it, that session has to commit first.");
 }
 
 void already_final(std::string_view gid, std::string_view status, std::string_view wish) {
-    throw pg::SqlError("TD003",
-                       "transaction " + quoted(gid) + " is finished and cannot be " +
-                           std::string(wish),
-                       "Its status is " + std::string(status) + ", and that is final.",
-                       "To do the work again, submit it under another gid.");
+    throw pg::SqlError(
+        "TD003", "transaction " + in_quotes(gid) + " is finished and cannot be " + std::string(wish),
+        "Its status is " + std::string(status) + ", and that is final.",
+        "To do the work again, submit it under another gid.");
 }
 
 }  // namespace dtm::api

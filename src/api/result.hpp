@@ -1,5 +1,5 @@
-// What SQL functions give back and complain with: rows, jsonb, times for people, and the errors that
-// several functions share. Knows nothing of tables.
+// What SQL functions give back and complain with: rows, jsonb, times for people, and the errors
+// that several functions share. Knows nothing of tables.
 #pragma once
 
 #include "pg/spi.hpp"
@@ -35,7 +35,7 @@ std::string json_time(pg::UnixTime);
 // "850 ms", "17 s", "5 min", "3 h", "2 d": rounded.
 std::string duration_text(std::chrono::microseconds);
 std::string counted(std::uint64_t n, std::string_view singular, std::string_view plural);
-std::string quoted(std::string_view text);  // "text"
+std::string in_quotes(std::string_view text);  // "text"
 
 // TD004. Also raised where the caller may not see the transaction: to him it does not exist.
 [[noreturn]] void unknown_gid(std::string_view gid);

@@ -1,4 +1,5 @@
-// dtm_step: one step of dtm_submit's second form. It only writes things down; dtm_submit judges them.
+// dtm_step: one step of dtm_submit's second form. It only writes things down; dtm_submit judges
+// them.
 #include "api/result.hpp"
 #include "wire/json.hpp"
 
@@ -27,13 +28,13 @@ void push_key(JsonbParseState** state, const char* name) {
     v.type = jbvString;
     v.val.string.val = const_cast<char*>(name);
     v.val.string.len = static_cast<int>(strlen(name));
-    (void) pushJsonbValue(state, WJB_KEY, &v);
+    (void)pushJsonbValue(state, WJB_KEY, &v);
 }
 
 void push_text(JsonbParseState** state, const char* name, text* t) {
     push_key(state, name);
     JsonbValue v = text_value(t);
-    (void) pushJsonbValue(state, WJB_VALUE, &v);
+    (void)pushJsonbValue(state, WJB_VALUE, &v);
 }
 
 void push_payload(JsonbParseState** state, Jsonb* payload) {
@@ -44,12 +45,12 @@ void push_payload(JsonbParseState** state, Jsonb* payload) {
         v.val.binary.data = &payload->root;
         v.val.binary.len = static_cast<int>(VARSIZE(payload) - VARHDRSZ);
     }
-    (void) pushJsonbValue(state, WJB_VALUE, &v);
+    (void)pushJsonbValue(state, WJB_VALUE, &v);
 }
 
 void push_after(JsonbParseState** state, const Datum* steps, const bool* nulls, int count) {
     push_key(state, "after");
-    (void) pushJsonbValue(state, WJB_BEGIN_ARRAY, nullptr);
+    (void)pushJsonbValue(state, WJB_BEGIN_ARRAY, nullptr);
     for (int i = 0; i < count; ++i) {
         JsonbValue v{};
         v.type = jbvNull;  // refused by dtm_submit, which can say where it is
@@ -57,9 +58,9 @@ void push_after(JsonbParseState** state, const Datum* steps, const bool* nulls, 
             v.type = jbvNumeric;
             v.val.numeric = DatumGetNumeric(DirectFunctionCall1(int4_numeric, steps[i]));
         }
-        (void) pushJsonbValue(state, WJB_ELEM, &v);
+        (void)pushJsonbValue(state, WJB_ELEM, &v);
     }
-    (void) pushJsonbValue(state, WJB_END_ARRAY, nullptr);
+    (void)pushJsonbValue(state, WJB_END_ARRAY, nullptr);
 }
 
 }  // namespace
@@ -76,7 +77,7 @@ DTM_FUNCTION(dtm_step) {
     }
     return pg::call([&]() -> Datum {
         JsonbParseState* state = nullptr;
-        (void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, nullptr);
+        (void)pushJsonbValue(&state, WJB_BEGIN_OBJECT, nullptr);
         api::push_text(&state, "action", PG_GETARG_TEXT_PP(0));
         if (!PG_ARGISNULL(1)) api::push_text(&state, "compensate", PG_GETARG_TEXT_PP(1));
         if (!PG_ARGISNULL(2)) api::push_payload(&state, PG_GETARG_JSONB_P(2));

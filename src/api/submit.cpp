@@ -43,7 +43,7 @@ std::vector<std::string> subscriber_urls(std::string_view topic) {
 bool same_as_stored(const core::Request& request, const std::string& text, Oid caller) {
     const auto row = store::load_one(request.gid);
     if (!row) return false;
-    const std::string message = "gid " + quoted(request.gid) + " is in use";
+    const std::string message = "gid " + in_quotes(request.gid) + " is in use";
     constexpr const char* hint =
         "A gid names one transaction for ever. Leave gid out to have one made, or ask for this one "
         "with dtm_query(gid).";
@@ -53,8 +53,8 @@ bool same_as_stored(const core::Request& request, const std::string& text, Oid c
                            "A gid names one transaction for ever. Leave gid out to have one made.");
     }
     if (row->type != request.type || row->request != text) {
-        throw pg::SqlError("TD002", message + " by a different request",
-                           difference(*row, request), hint);
+        throw pg::SqlError("TD002", message + " by a different request", difference(*row, request),
+                           hint);
     }
     if (core::is_final(row->status)) {
         throw pg::SqlError("TD002", message + " by a finished transaction",
@@ -92,8 +92,9 @@ void put(const core::Request& request, Oid caller) {
     const bool standby = RecoveryInProgress();
     throw pg::SqlError("25006", "cannot execute dtm_submit() in a read-only transaction",
                        standby ? "This server is a standby." : "",
-                       standby ? "Connect to the primary, e.g. with target_session_attrs=read-write."
-                               : "BEGIN READ WRITE, or see default_transaction_read_only.");
+                       standby
+                           ? "Connect to the primary, e.g. with target_session_attrs=read-write."
+                           : "BEGIN READ WRITE, or see default_transaction_read_only.");
 }
 
 std::string submit(std::string_view json) {

@@ -1,5 +1,6 @@
 // dtm_subscribe, dtm_unsubscribe, dtm_drop_topic (dtm-compat.md 1.5.14-1.5.16). A message expands a
-// topic when it is submitted, with the subscribers its snapshot shows; later changes do not touch it.
+// topic when it is submitted, with the subscribers its snapshot shows; later changes do not touch
+// it.
 #include "api/topic_list.hpp"
 
 #include "api/result.hpp"
@@ -29,9 +30,8 @@ std::vector<Subscriber> parse_subscribers(std::string_view topic, std::string_vi
                                                           : std::string()});
         }
         if (good) return all;
-    } catch (const wire::json::SyntaxError&) {
-    }
-    throw pg::SqlError("XX001", "the subscribers of topic " + quoted(topic) + " cannot be read",
+    } catch (const wire::json::SyntaxError&) {}
+    throw pg::SqlError("XX001", "the subscribers of topic " + in_quotes(topic) + " cannot be read",
                        "dtm.kv.v is not a JSON list of objects with url and remark.",
                        "dtm_drop_topic() removes the topic; then subscribe again.");
 }
@@ -67,14 +67,14 @@ void check_subscriber_url(const std::string& url) {
         throw pg::SqlError("TD001", "a topic cannot subscribe to a topic", "Field: url");
     }
     try {
-        (void) wire::parse_submit(json, {});
+        (void)wire::parse_submit(json, {});
     } catch (const wire::BadRequest& bad) {
         throw pg::SqlError("TD001", bad.what(), "Field: url", bad.hint);
     }
 }
 
 [[noreturn]] void no_such_topic(const std::string& topic) {
-    throw pg::SqlError("TD004", "no such a topic", "Topic " + quoted(topic) + " does not exist.",
+    throw pg::SqlError("TD004", "no such a topic", "Topic " + in_quotes(topic) + " does not exist.",
                        "dtm_subscribe(topic, url) creates a topic.");
 }
 
@@ -87,7 +87,7 @@ int subscribe(const std::string& topic, const std::string& url, const std::strin
     auto all = parse_subscribers(topic, store::lock_or_create_topic(topic));
     if (position(all, url) != all.end()) {
         throw pg::SqlError("TD002", "this url exists",
-                           quoted(url) + " has subscribed to topic " + quoted(topic) + " already.",
+                           in_quotes(url) + " has subscribed to topic " + in_quotes(topic) + " already.",
                            "To change its remark, unsubscribe it first.");
     }
     all.push_back({url, remark});
@@ -103,7 +103,7 @@ int unsubscribe(const std::string& topic, const std::string& url) {
     const auto found = position(all, url);
     if (found == all.end()) {
         throw pg::SqlError("TD004", all.empty() ? "this topic is empty" : "no such an url",
-                           quoted(url) + " has not subscribed to topic " + quoted(topic) + ".",
+                           in_quotes(url) + " has not subscribed to topic " + in_quotes(topic) + ".",
                            "dtm.topic lists the subscribers; addresses are compared byte by byte.");
     }
     all.erase(found);

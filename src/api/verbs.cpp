@@ -1,5 +1,7 @@
-// dtm_retry_now and dtm_force_stop: what an operator says to one transaction. The row is locked, judged
-// by the transition table and written with a new version, so nothing in flight reverses it (P4).
+// dtm_retry_now and dtm_force_stop: what an operator says to one transaction. The row is locked,
+// judged by the transition table and written with a new version, so nothing in flight reverses it
+// (P4).
+#include "store/verbs.hpp"
 #include "api/progress.hpp"
 #include "api/result.hpp"
 #include "core/decide.hpp"
@@ -7,7 +9,6 @@
 #include "hub/pending.hpp"
 #include "hub/settings.hpp"
 #include "store/access.hpp"
-#include "store/verbs.hpp"
 #include "wire/stored.hpp"
 
 namespace dtm::api {
@@ -62,7 +63,7 @@ std::string force_stop(std::string_view gid) {
     Progress progress = progress_of(gid, row);
     // A row that this version cannot read is none that it can drive: it may be ended all the same.
     if (progress.unreadable.empty() && !core::force_stop(progress.request, progress.state)) {
-        throw pg::SqlError("TD003", "transaction " + quoted(gid) + " cannot be stopped",
+        throw pg::SqlError("TD003", "transaction " + in_quotes(gid) + " cannot be stopped",
                            "dtm.state_transitions() has no such step for a " + row.trans_type +
                                " with status " + row.status + ".");
     }

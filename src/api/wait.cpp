@@ -1,6 +1,6 @@
-// dtm_wait: the final status of a transaction, once it has one. Each look takes a snapshot of its own
-// and gives it back, so it works in every isolation level; between the looks nothing is held but what
-// the caller's statement holds itself.
+// dtm_wait: the final status of a transaction, once it has one. Each look takes a snapshot of its
+// own and gives it back, so it works in every isolation level; between the looks nothing is held
+// but what the caller's statement holds itself.
 #include "api/result.hpp"
 #include "core/types.hpp"
 #include "hub/pending.hpp"
@@ -29,17 +29,16 @@ std::optional<std::string> look(std::string_view gid, Oid viewer) {
 
 void refuse_own(std::string_view gid) {
     if (!hub::pending_contains(gid)) return;
-    throw pg::SqlError("55000",
-                       "transaction " + quoted(gid) + " was written by the transaction that waits",
-                       "Nothing is called for it before that has committed.",
-                       "COMMIT first, then call dtm_wait.");
+    throw pg::SqlError(
+        "55000", "transaction " + in_quotes(gid) + " was written by the transaction that waits",
+        "Nothing is called for it before that has committed.", "COMMIT first, then call dtm_wait.");
 }
 
 // None: without limit.
 std::optional<pg::UnixTime> end_of(const Interval* timeout) {
     if (timeout == nullptr) return std::nullopt;
-    const long double micros = static_cast<long double>(timeout->time) +
-                               86400e6L * timeout->day + 30 * 86400e6L * timeout->month;
+    const long double micros = static_cast<long double>(timeout->time) + 86400e6L * timeout->day +
+                               30 * 86400e6L * timeout->month;
     constexpr long double century = 36525 * 86400e6L;
     if (micros > century) return std::nullopt;
     return pg::now() + std::chrono::microseconds(static_cast<std::int64_t>(std::max(micros, 0.0L)));
@@ -74,8 +73,8 @@ using namespace dtm;
 
 DTM_FUNCTION(dtm_wait) {
     if (PG_ARGISNULL(0)) PG_RETURN_NULL();
-    const auto status = api::wait(pg::text_arg(fcinfo, 0),
-                                  PG_ARGISNULL(1) ? nullptr : PG_GETARG_INTERVAL_P(1));
+    const auto status =
+        api::wait(pg::text_arg(fcinfo, 0), PG_ARGISNULL(1) ? nullptr : PG_GETARG_INTERVAL_P(1));
     if (!status) PG_RETURN_NULL();
     return pg::text_datum(*status);
 }

@@ -49,8 +49,11 @@ void define_coordinator_settings() {
                 &settings.max_active, 10, 1000000, 0);
     int_setting("dtm.workers", "Coordinators of a database; each owns a hash slice of the gids.",
                 &settings.workers, 1, 64, 0);
-    int_setting("dtm.max_coordinators", "Most coordinators of the whole cluster.",
-                &settings.max_coordinators, 1, 1024, 0, PGC_POSTMASTER);
+    // Sizes shared memory; a server that did not preload the library has none and refuses the setting.
+    if (process_shared_preload_libraries_in_progress) {
+        int_setting("dtm.max_coordinators", "Most coordinators of the whole cluster.",
+                    &settings.max_coordinators, 1, 1024, 0, PGC_POSTMASTER);
+    }
     int_setting("dtm.alert_retry_limit",
                 "Consecutive errors of a branch at which the alert webhook is called; 0 never.",
                 &settings.alert_retry_limit, 0, INT_MAX, 0);

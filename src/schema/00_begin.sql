@@ -1,6 +1,7 @@
--- dtm_pg: distributed transactions inside PostgreSQL. This script is made of src/schema/*.sql by make.
--- Rules: every name is qualified; nobody gets a right here (dtm_grant() hands them out); tables and
--- internals live in schema dtm, the functions for users in the schema that CREATE EXTENSION chose.
+-- dtm_pg: distributed transactions inside PostgreSQL. This script is made of src/schema/*.sql by
+-- make. Rules: every name is qualified; nobody gets a right here (dtm_grant() hands them out);
+-- tables and internals live in schema dtm, the functions for users in the schema that CREATE
+-- EXTENSION chose.
 
 \echo Use "CREATE EXTENSION dtm_pg" to load this file. \quit
 

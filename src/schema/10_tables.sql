@@ -1,5 +1,5 @@
--- One row per global transaction. Its branches are derived from request and progress: a two-branch saga
--- costs one INSERT and one UPDATE. No CHECKs but one: rows are written by our functions only.
+-- One row per global transaction. Its branches are derived from request and progress: a two-branch
+-- saga costs one INSERT and one UPDATE. No CHECKs but one: rows are written by our functions only.
 CREATE TABLE dtm.trans (
   gid                 pg_catalog.text COLLATE "C" NOT NULL,
   trans_type          pg_catalog.text NOT NULL,
@@ -60,9 +60,10 @@ COMMENT ON COLUMN dtm.trans.status IS
 COMMENT ON COLUMN dtm.trans.owner IS 'The role that submitted it.';
 COMMENT ON COLUMN dtm.trans.request IS 'Steps, payloads and options: JSON text, never changed.';
 COMMENT ON COLUMN dtm.trans.progress IS
-  'What happened to each branch: JSON text. NULL: nothing written since the submit, every action may '
-  'have run; or, with status succeed, every action succeeded at its first call.';
-COMMENT ON COLUMN dtm.trans.version IS 'Grows with every write; a writer names the one it has read.';
+  'What happened to each branch: JSON text. NULL: nothing written since the submit, every '
+  'action may have run; or, with status succeed, every action succeeded at its first call.';
+COMMENT ON COLUMN dtm.trans.version IS
+  'Grows with every write; a writer names the one it has read.';
 COMMENT ON COLUMN dtm.trans.attempts IS 'Calls made for it.';
 COMMENT ON COLUMN dtm.trans.create_time IS 'When it was submitted, by the clock of the database.';
 COMMENT ON COLUMN dtm.trans.update_time IS 'When the row was last written.';
@@ -87,8 +88,8 @@ CREATE TABLE dtm.kv (
   CONSTRAINT kv_pkey PRIMARY KEY (cat, k)
 );
 COMMENT ON TABLE dtm.kv IS
-  'Topics and their subscribers. Written by dtm_subscribe(), dtm_unsubscribe() and dtm_drop_topic(); '
-  'read dtm.topic.';
+  'Topics and their subscribers. Written by dtm_subscribe(), dtm_unsubscribe() and '
+  'dtm_drop_topic(); read dtm.topic.';
 COMMENT ON COLUMN dtm.kv.cat IS 'Kind of the entry: topics.';
 COMMENT ON COLUMN dtm.kv.k IS 'Name of the topic.';
 COMMENT ON COLUMN dtm.kv.v IS 'JSON text [{"url": …, "remark": …}, …].';

@@ -1,5 +1,5 @@
--- What people read. A view reads the table with the rights of its owner, and shows each role what is its
--- own; observe_all is looked up once per query, not once per row.
+-- What people read. A view reads the table with the rights of its owner, and shows each role what
+-- is its own; observe_all is looked up once per query, not once per row.
 
 CREATE VIEW dtm.transaction WITH (security_barrier = true) AS
   SELECT t.gid, t.trans_type, t.status, t.owner, t.create_time, t.update_time, t.finish_time,
@@ -38,16 +38,18 @@ CREATE VIEW dtm.branch WITH (security_barrier = true) AS
                    'dtm.observe_all()'::pg_catalog.regprocedure, 'EXECUTE'))
       OR pg_catalog.pg_has_role(t.owner::pg_catalog.oid, 'USAGE');
 COMMENT ON VIEW dtm.branch IS
-  'Branch operations of the transactions in dtm.transaction, in dtm''s order: of each branch of a saga the '
-  'compensation, then the action. Derived from the row; of a running transaction it shows what was last '
-  'written, not each call.';
+  'Branch operations of the transactions in dtm.transaction, in dtm''s order: of each branch of a '
+  'saga the compensation, then the action. Derived from the row; of a running transaction it '
+  'shows what was last written, not each call.';
 COMMENT ON COLUMN dtm.branch.gid IS 'Global id of the transaction.';
-COMMENT ON COLUMN dtm.branch.branch_id IS 'Number of the branch, from 01; 00 is the message itself.';
+COMMENT ON COLUMN dtm.branch.branch_id IS
+  'Number of the branch, from 01; 00 is the message itself.';
 COMMENT ON COLUMN dtm.branch.op IS 'action, compensate, or msg (the question whether to send it).';
 COMMENT ON COLUMN dtm.branch.url IS 'What is called; empty: it succeeds without a call.';
 COMMENT ON COLUMN dtm.branch.status IS 'prepared, succeed or failed.';
 COMMENT ON COLUMN dtm.branch.attempts IS 'Calls made.';
-COMMENT ON COLUMN dtm.branch.errors IS 'Errors since the last other answer; they stretch the interval.';
+COMMENT ON COLUMN dtm.branch.errors IS
+  'Errors since the last other answer; they stretch the interval.';
 COMMENT ON COLUMN dtm.branch.next_time IS 'Not called again before.';
 COMMENT ON COLUMN dtm.branch.finish_time IS 'When it reached succeed or failed.';
 COMMENT ON COLUMN dtm.branch.last_error IS 'Last answer that was not a success.';
@@ -66,8 +68,8 @@ CREATE VIEW dtm.attention WITH (security_barrier = true) AS
                     'dtm.observe_all()'::pg_catalog.regprocedure, 'EXECUTE'))
           OR pg_catalog.pg_has_role(t.owner::pg_catalog.oid, 'USAGE'));
 COMMENT ON VIEW dtm.attention IS
-  'Unfinished transactions that need a person (P1): put aside, failing again and again, or due for long '
-  'while nobody works on them.';
+  'Unfinished transactions that need a person (P1): put aside, failing again and again, or due '
+  'for long while nobody works on them.';
 COMMENT ON COLUMN dtm.attention.gid IS 'Global id of the transaction.';
 COMMENT ON COLUMN dtm.attention.trans_type IS 'saga or msg.';
 COMMENT ON COLUMN dtm.attention.status IS 'prepared, submitted or aborting.';
@@ -82,7 +84,8 @@ CREATE VIEW dtm.topic AS
    CROSS JOIN LATERAL pg_catalog.json_to_recordset(v.v::pg_catalog.json)
                       AS s(url pg_catalog.text, remark pg_catalog.text)
    WHERE v.cat OPERATOR(pg_catalog.=) 'topics';
-COMMENT ON VIEW dtm.topic IS 'Subscribers of topics: a msg whose action is topic://NAME calls each.';
+COMMENT ON VIEW dtm.topic IS
+  'Subscribers of topics: a msg whose action is topic://NAME calls each.';
 COMMENT ON COLUMN dtm.topic.topic IS 'Name of the topic.';
 COMMENT ON COLUMN dtm.topic.url IS 'What is called.';
 COMMENT ON COLUMN dtm.topic.remark IS 'Remark of the subscriber.';
@@ -114,7 +117,8 @@ COMMENT ON COLUMN dtm.stat_coordinator.calls IS 'Branch calls made.';
 COMMENT ON COLUMN dtm.stat_coordinator.answers_success IS 'Answers: success.';
 COMMENT ON COLUMN dtm.stat_coordinator.answers_failure IS 'Answers: FAILURE.';
 COMMENT ON COLUMN dtm.stat_coordinator.answers_ongoing IS 'Answers: ONGOING.';
-COMMENT ON COLUMN dtm.stat_coordinator.answers_error IS 'Answers that were none of these, and no answer.';
+COMMENT ON COLUMN dtm.stat_coordinator.answers_error IS
+  'Answers that were none of these, and no answer.';
 COMMENT ON COLUMN dtm.stat_coordinator.settles IS 'Commits with which it wrote progress.';
 COMMENT ON COLUMN dtm.stat_coordinator.settled_rows IS 'Rows written by them.';
 COMMENT ON COLUMN dtm.stat_coordinator.settle_conflicts IS 'Rows that somebody else had changed.';

@@ -6,11 +6,12 @@
 
 namespace dtm::store {
 
-// The owner of dtm.trans, from the system cache. SqlError 55000 when the extension is not installed.
+// The owner of dtm.trans, from the system cache. SqlError 55000 when the extension is not
+// installed.
 Oid tables_owner();
 
-// Acts as the tables' owner with SPI connected. On the hot path, and so without a search_path of its
-// own: statements that run in it qualify every name and every operator.
+// Acts as the tables' owner with SPI connected. On the hot path, and so without a search_path of
+// its own: statements that run in it qualify every name and every operator.
 class AsOwner {
 public:
     AsOwner() : role_(tables_owner()) {}

@@ -1,6 +1,6 @@
-// One row of dtm.trans with everything in it, for people who ask. A role finds its own transactions,
-// who may execute dtm.observe_all() finds all of them; to others a gid does not exist. Reads with the
-// active snapshot and locks nothing. Runs within a store::AsOwner.
+// One row of dtm.trans with everything in it, for people who ask. A role finds its own
+// transactions, who may execute dtm.observe_all() finds all of them; to others a gid does not
+// exist. Reads with the active snapshot and locks nothing. Runs within a store::AsOwner.
 #pragma once
 
 #include "pg/spi.hpp"

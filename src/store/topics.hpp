@@ -1,6 +1,6 @@
-// Topics: rows of dtm.kv with cat 'topics', whose v is the JSON text [{"url":…,"remark":…}, …], as dtm
-// keeps them. Two sessions that change one topic wait for each other, so no subscriber is lost. What
-// the text means is the caller's business. Runs within a store::AsOwner.
+// Topics: rows of dtm.kv with cat 'topics', whose v is the JSON text [{"url":…,"remark":…}, …], as
+// dtm keeps them. Two sessions that change one topic wait for each other, so no subscriber is lost.
+// What the text means is the caller's business. Runs within a store::AsOwner.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// What an operator does to a row. Each write raises the row's version, so whatever a coordinator has
-// in flight for it loses (design 5.4). Runs within a store::AsOwner, in the operator's transaction.
+// What an operator does to a row. Each write raises the row's version, so whatever a coordinator
+// has in flight for it loses (design 5.4). Runs within a store::AsOwner, in the operator's
+// transaction.
 #pragma once
 
 #include "pg/spi.hpp"

@@ -156,7 +156,8 @@ void Actives::decide(Active& a, const core::Event& event, core::Time now) {
 void Actives::absorb(Active& a, core::Decision&& decision) {
     a.state = std::move(decision.state);
     if (decision.write != core::Write::none) {
-        if (a.dirty == core::Write::none) dirty_.push_back(a.id);
+        if (!a.listed) dirty_.push_back(a.id);
+        a.listed = true;
         a.dirty = std::max(a.dirty, decision.write);
     }
     // Flush before the dependent call (design 7.3); once one call waits, the later ones do, too.
@@ -220,7 +221,9 @@ std::vector<Active*> Actives::dirty() {
     std::vector<Active*> all;
     std::erase_if(dirty_, [&](std::uint64_t id) {
         const auto found = by_id_.find(id);
-        return found == by_id_.end() || found->second->dirty == core::Write::none;
+        if (found == by_id_.end()) return true;
+        found->second->listed = found->second->dirty != core::Write::none;
+        return !found->second->listed;
     });
     all.reserve(dirty_.size());
     for (std::uint64_t id : dirty_) {

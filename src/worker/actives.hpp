@@ -24,6 +24,7 @@ struct Active {
     std::int64_t version = 0;       // of the row as last read or written
     std::uint32_t in_flight = 0;    // calls released and unanswered
     core::Write dirty = core::Write::none;
+    bool listed = false;  // in Actives::dirty_, once, whatever `dirty` has become since
     std::vector<core::Call> held;   // calls that leave after the next settle
     std::optional<core::Time> wake;
     // Somebody else changed the row: no more decisions here; when the calls in flight have ended it is

@@ -50,7 +50,9 @@ void Coordinator::configure() {
 void Coordinator::stop() noexcept { client_.reset(); }
 
 bool Coordinator::sweep_due(core::Time now) const {
-    return sweep_now_ || !last_sweep_ || now < *last_sweep_ ||
+    // When more waits than fits, a sweep passes over all that are in memory already: not for a few.
+    const bool hungry = room() > static_cast<std::size_t>(hub::settings.max_active) / 2;
+    return (sweep_now_ && hungry) || !last_sweep_ || now < *last_sweep_ ||
            now - *last_sweep_ >= std::chrono::milliseconds{hub::settings.sweep_interval_ms};
 }
 
@@ -61,8 +63,8 @@ std::size_t Coordinator::room() const {
 
 long Coordinator::idle_ms() const {
     if (settler_.more() || actives_.anything_reloadable()) return 0;
-    if (room() > 0 && (sweep_now_ || hub::anything_announced())) return 0;
     const core::Time now = pg::now();
+    if (room() > 0 && (sweep_due(now) || hub::anything_announced())) return 0;
     const core::Time sweep_at =
         last_sweep_.value_or(now) + std::chrono::milliseconds{hub::settings.sweep_interval_ms};
     core::Time until = std::min(sweep_at, now + core::Seconds{1});

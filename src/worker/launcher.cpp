@@ -52,6 +52,7 @@ struct Database {
     int workers = 1;           // the first coordinator reads the database's setting and tells
     milliseconds delay = first_delay;
     UnixTime not_before{};
+    bool look_first = false;   // a coordinator ended: the database may be gone, or somebody wants it
 };
 
 struct Started {  // a slot this launcher reserved
@@ -63,15 +64,15 @@ struct Started {  // a slot this launcher reserved
 class Launcher {
 public:
     void turn(UnixTime now) {
-        if (listed_at_ + list_every <= now) {
-            list_databases();
+        const std::vector<hub::SlotView> slots = hub::view_slots();
+        watch(slots, now);
+        if (listed_at_ + list_every <= now || restart_due(now)) {
+            list_databases(now);
             listed_at_ = now;
         }
-        take_announcements(now);
-        const std::vector<hub::SlotView> slots = hub::view_slots();
         if (first_turn_) adopt(slots);
         first_turn_ = false;
-        watch(slots, now);
+        take_announcements(now);
         for (auto& [oid, database] : databases_) start_missing(oid, database, slots, now);
     }
 
@@ -86,7 +87,12 @@ public:
     }
 
 private:
-    void list_databases();
+    bool restart_due(UnixTime now) const {
+        return std::any_of(databases_.begin(), databases_.end(), [now](const auto& entry) {
+            return entry.second.look_first && !entry.second.absent && entry.second.not_before <= now;
+        });
+    }
+    void list_databases(UnixTime now);
     void take_announcements(UnixTime now);
     void adopt(const std::vector<hub::SlotView>& slots);
     void watch(const std::vector<hub::SlotView>& slots, UnixTime now);
@@ -102,8 +108,9 @@ private:
     bool first_turn_ = true;
 };
 
-void Launcher::list_databases() {
+void Launcher::list_databases(UnixTime now) {
     std::vector<Oid> found;
+    std::map<Oid, Database> next;
     found.reserve(256);
     {
         pg::Transaction transaction;
@@ -120,10 +127,15 @@ void Launcher::list_databases() {
             table_endscan(scan);
             table_close(relation, AccessShareLock);
         });
+        for (Oid oid : found) {
+            Database& database = next[oid] = databases_[oid];
+            if (!database.look_first || database.not_before > now) continue;
+            // To start there now would mean to wait for the command, and to fail if it was a DROP.
+            database.look_first = database_is_wanted(oid);
+            if (database.look_first) database.not_before = now + busy_delay;
+        }
         transaction.commit();
     }
-    std::map<Oid, Database> next;
-    for (Oid oid : found) next[oid] = databases_[oid];
     databases_.swap(next);
 }
 
@@ -190,6 +202,7 @@ void Launcher::ended(const Started& started, const hub::SlotView& slot, UnixTime
     const auto known = databases_.find(started.database);
     if (known == databases_.end()) return;
     Database& database = known->second;
+    database.look_first = true;
     switch (slot.leaving) {
         case hub::Leaving::no_extension:
             database.absent = true;
@@ -199,7 +212,7 @@ void Launcher::ended(const Started& started, const hub::SlotView& slot, UnixTime
             database.not_before = now;
             break;
         case hub::Leaving::database_busy:
-            // Coming back blocks at connect until the command is over; it is not a failure.
+            // Not a failure: it comes back as soon as the command is over.
             database.not_before = now + busy_delay;
             break;
         case hub::Leaving::unknown:

@@ -65,18 +65,6 @@ void fix_session_settings() {
     if (synchronous_commit <= SYNCHRONOUS_COMMIT_LOCAL_FLUSH) set("synchronous_commit", "on");
 }
 
-// DROP DATABASE, CREATE DATABASE … TEMPLATE and ALTER DATABASE hold or want a lock on the database
-// that conflicts with the one every session takes at its start; they fail while we are connected.
-bool database_is_wanted() {
-    return pg::call([] {
-        LOCKTAG tag;
-        SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
-        if (LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return true;
-        LockRelease(&tag, RowExclusiveLock, false);
-        return false;
-    });
-}
-
 [[noreturn]] void leave(hub::Leaving reason, int code) {
     hub::set_leaving(reason);
     proc_exit(code);
@@ -88,7 +76,7 @@ void check_place() {
     bool present = false;
     {
         pg::Transaction transaction;
-        wanted = database_is_wanted();
+        wanted = database_is_wanted(MyDatabaseId);
         present = !wanted && extension_present();
         transaction.commit();
     }
@@ -247,6 +235,16 @@ bool start_coordinator(int slot, std::uint32_t generation, std::uint32_t databas
     return pg::call([&] {
         BackgroundWorkerHandle* handle = nullptr;
         return RegisterDynamicBackgroundWorker(&worker, &handle);
+    });
+}
+
+bool database_is_wanted(std::uint32_t database) {
+    return pg::call([database] {
+        LOCKTAG tag;
+        SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, 0);
+        if (LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return true;
+        LockRelease(&tag, RowExclusiveLock, false);
+        return false;
     });
 }
 

@@ -12,6 +12,11 @@ void register_launcher();
 // Starts the coordinator of a reserved slot. False: no background worker slot is free.
 bool start_coordinator(int slot, std::uint32_t generation, std::uint32_t database);
 
+// DROP DATABASE, CREATE DATABASE … TEMPLATE and ALTER DATABASE hold or want a lock on the database
+// that conflicts with the one every session takes at its start; they fail while we are connected.
+// Within a transaction.
+bool database_is_wanted(std::uint32_t database);
+
 // pg_extension knows dtm_pg in this database, and its table is there. Within a transaction.
 bool extension_present();
 

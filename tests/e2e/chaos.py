@@ -12,7 +12,7 @@ import uuid
 import psycopg
 
 ACCOUNTS = 10
-START = 1000  # money of every account of bank one
+START = 100_000  # money of every account of bank one
 
 
 class Client(threading.Thread):
@@ -33,6 +33,7 @@ class Client(threading.Thread):
                 if self.conn is None or self.conn.closed:
                     self.conn = self.cluster.connect(autocommit=False, connect_timeout=5)
                 self.transfer()
+                self.stopping.wait(self.random.uniform(0, 0.02))  # leaves the machine to the others
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 self.conn = None
                 self.stopping.wait(0.05)

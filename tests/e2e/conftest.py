@@ -5,6 +5,7 @@ the server log. After every test the log of every cluster is read: a line that n
 """
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -28,17 +29,20 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, interrupted)  # fixtures clean up as after ^C
 
 
-def add_cluster(name, **settings):
-    cluster = Cluster(name, {**FAST, **settings}).init()
+@contextmanager
+def running_cluster(name, settings=None, extension=True):
+    """A cluster with database bank, gone afterwards, also when it could not be made."""
+    cluster = Cluster(name, {**FAST, **(settings or {})})
     clusters.append(cluster)
-    cluster.start()
-    cluster.sql(f"create database {cluster.dbname}", dbname="postgres")
-    return cluster
-
-
-def drop_cluster(cluster):
-    clusters.remove(cluster)
-    cluster.destroy()
+    try:
+        cluster.init().start()
+        cluster.sql(f"create database {cluster.dbname}", dbname="postgres")
+        if extension:
+            with_extension(cluster)
+        yield cluster
+    finally:
+        clusters.remove(cluster)
+        cluster.destroy()
 
 
 def with_extension(cluster, dbname=None):
@@ -70,10 +74,9 @@ def two():
 @pytest.fixture(scope="session")
 def shared_cluster(one):
     """The cluster of all tests that kill nothing."""
-    cluster = with_extension(add_cluster("shared", **{
-        "autovacuum": "off", "dtm.alert_webhook": one.url("ok/alert"), "dtm.alert_retry_limit": 3}))
-    yield cluster
-    drop_cluster(cluster)
+    with running_cluster("shared", {"autovacuum": "off", "dtm.alert_webhook": one.url("ok/alert"),
+                                    "dtm.alert_retry_limit": 3}) as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -81,17 +84,15 @@ def own_cluster(request):
     """A cluster for this test alone, with the extension in database bank. Settings by
     @pytest.mark.settings({...})."""
     mark = request.node.get_closest_marker("settings")
-    cluster = with_extension(add_cluster("own", **(mark.args[0] if mark else {})))
-    yield cluster
-    drop_cluster(cluster)
+    with running_cluster("own", mark.args[0] if mark else {}) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
 def module_cluster():
     """A cluster for the tests of one file, without the extension."""
-    cluster = add_cluster("module")
-    yield cluster
-    drop_cluster(cluster)
+    with running_cluster("module", extension=False) as cluster:
+        yield cluster
 
 
 @pytest.fixture

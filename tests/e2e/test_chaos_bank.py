@@ -13,7 +13,7 @@ import pytest
 
 from chaos import ACCOUNTS, START, Client, finish_prepared
 from cluster import wait_until
-from conftest import add_cluster, drop_cluster, services, with_extension
+from conftest import running_cluster, services
 from service import Service
 
 SEED = int(os.environ.get("DTM_SEED") or random.SystemRandom().randrange(1_000_000))
@@ -34,14 +34,12 @@ def banks():
 
 @pytest.fixture
 def town():
-    cluster = with_extension(add_cluster("town", **{
-        "dtm.request_timeout": 1, "dtm.max_retry_interval": 2, "dtm.workers": 2,
-        "max_prepared_transactions": 100}))
-    cluster.sql("create table transfer(gid text primary key, kind text, amount int)")
-    cluster.sql("create table local_account(balance bigint)")
-    cluster.sql("insert into local_account values (%s)", LOCAL)
-    yield cluster
-    drop_cluster(cluster)
+    with running_cluster("town", {"dtm.request_timeout": 1, "dtm.max_retry_interval": 2, "dtm.workers": 2,
+                                  "max_prepared_transactions": 100}) as cluster:
+        cluster.sql("create table transfer(gid text primary key, kind text, amount int)")
+        cluster.sql("create table local_account(balance bigint)")
+        cluster.sql("insert into local_account values (%s)", LOCAL)
+        yield cluster
 
 
 class Killer:

@@ -32,8 +32,8 @@ def new_database(house):
     yield make
     house.expect("due to administrator command")
     for name in made:
-        house.sql(f"alter database {name} is_template false", dbname="postgres") if house.sql(
-            "select from pg_database where datname = %s and datistemplate", name, dbname="postgres") else None
+        if house.sql("select 1 from pg_database where datname = %s and datistemplate", name, dbname="postgres"):
+            house.sql(f"alter database {name} is_template false", dbname="postgres")
         house.sql(f"drop database if exists {name} with (force)", dbname="postgres")
 
 
@@ -241,9 +241,9 @@ def test_smart_shutdown_ends(own_cluster, session, one):
     own_cluster.start()
 
 
-@pytest.mark.settings({"max_worker_processes": 2})
+@pytest.mark.settings({"max_worker_processes": 3})
 def test_no_free_worker_slot_is_said_once(own_cluster):
-    """Launcher and one coordinator take both slots. The second database waits, and the log says why
+    """The launchers (ours and that of logical replication) and one coordinator take all slots. The second database waits, and the log says why
     without being flooded; when a slot is free it is served."""
     own_cluster.sql("create database late", dbname="postgres")
     before = own_cluster.log_size()

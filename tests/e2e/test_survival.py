@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from cluster import wait_until
-from conftest import add_cluster, drop_cluster, with_extension
+from conftest import running_cluster
 from dtm import step
 
 PATIENT = {"request_timeout": 60, "retry_interval": 1}
@@ -13,9 +13,8 @@ PATIENT = {"request_timeout": 60, "retry_interval": 1}
 
 @pytest.fixture(scope="module")
 def victim():
-    cluster = with_extension(add_cluster("victim"))
-    yield cluster
-    drop_cluster(cluster)
+    with running_cluster("victim") as cluster:
+        yield cluster
 
 
 def kill_coordinator(cluster):
