@@ -14,8 +14,8 @@ std::string differing_step(const core::Request& was, const core::Request& now) {
         const core::Branch& b = now.branches[i];
         const std::string step = "steps[" + std::to_string(b.step) + "]";
         if (a.action != b.action) {
-            return step + ".action was " + in_quotes(a.action) + ", now it is " + in_quotes(b.action) +
-                   ".";
+            return step + ".action was " + in_quotes(a.action) + ", now it is " +
+                   in_quotes(b.action) + ".";
         }
         if (a.compensate != b.compensate) {
             return step + ".compensate was " + in_quotes(a.compensate) + ", now it is " +

@@ -96,7 +96,8 @@ void unknown_gid(std::string_view gid) {
 
 void already_final(std::string_view gid, std::string_view status, std::string_view wish) {
     throw pg::SqlError(
-        "TD003", "transaction " + in_quotes(gid) + " is finished and cannot be " + std::string(wish),
+        "TD003",
+        "transaction " + in_quotes(gid) + " is finished and cannot be " + std::string(wish),
         "Its status is " + std::string(status) + ", and that is final.",
         "To do the work again, submit it under another gid.");
 }

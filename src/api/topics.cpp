@@ -86,9 +86,10 @@ int subscribe(const std::string& topic, const std::string& url, const std::strin
     const store::AsOwner as_owner;
     auto all = parse_subscribers(topic, store::lock_or_create_topic(topic));
     if (position(all, url) != all.end()) {
-        throw pg::SqlError("TD002", "this url exists",
-                           in_quotes(url) + " has subscribed to topic " + in_quotes(topic) + " already.",
-                           "To change its remark, unsubscribe it first.");
+        throw pg::SqlError(
+            "TD002", "this url exists",
+            in_quotes(url) + " has subscribed to topic " + in_quotes(topic) + " already.",
+            "To change its remark, unsubscribe it first.");
     }
     all.push_back({url, remark});
     store::write_topic(topic, print_subscribers(all));
@@ -102,9 +103,10 @@ int unsubscribe(const std::string& topic, const std::string& url) {
     auto all = parse_subscribers(topic, *text);
     const auto found = position(all, url);
     if (found == all.end()) {
-        throw pg::SqlError("TD004", all.empty() ? "this topic is empty" : "no such an url",
-                           in_quotes(url) + " has not subscribed to topic " + in_quotes(topic) + ".",
-                           "dtm.topic lists the subscribers; addresses are compared byte by byte.");
+        throw pg::SqlError(
+            "TD004", all.empty() ? "this topic is empty" : "no such an url",
+            in_quotes(url) + " has not subscribed to topic " + in_quotes(topic) + ".",
+            "dtm.topic lists the subscribers; addresses are compared byte by byte.");
     }
     all.erase(found);
     store::write_topic(topic, print_subscribers(all));

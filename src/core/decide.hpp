@@ -1,6 +1,7 @@
-// The one place that decides what happens to a global transaction. decide() is a pure function of the
-// request, the state, the event and the time; it performs nothing and can be enumerated. It survives
-// every crash by construction: whatever must not be lost is returned as a write that precedes a call.
+// The one place that decides what happens to a global transaction. decide() is a pure function of
+// the request, the state, the event and the time; it performs nothing and can be enumerated. It
+// survives every crash by construction: whatever must not be lost is returned as a write that
+// precedes a call.
 #pragma once
 
 #include "core/types.hpp"
@@ -50,9 +51,9 @@ struct Alert {
 
 struct Decision {
     State state;
-    std::vector<Call> calls;      // in order; their OpStates are in_flight in `state`
+    std::vector<Call> calls;  // in order; their OpStates are in_flight in `state`
     Write write = Write::none;
-    std::optional<Time> wake;     // earliest time at which Timer can change something; none if final
+    std::optional<Time> wake;  // earliest time at which Timer can change something; none if final
     std::vector<Alert> alerts;
 };
 
@@ -69,8 +70,8 @@ State initial_state(const Request& request, Status status, Time create_time);
 State recovered_fresh_state(const Request& request, Status status, Time create_time);
 
 // When the row should be looked at by the sweep if nobody holds it in memory: at once (create_time,
-// which is surely over) when something can be called or is in flight, else the earliest retry, delay
-// or deadline; none when final or inert.
+// which is surely over) when something can be called or is in flight, else the earliest retry,
+// delay or deadline; none when final or inert.
 std::optional<Time> next_due(const Request& request, const State& state, const Policy& policy);
 
 // Operator verb: any unfinished transaction becomes failed, nothing else is called
@@ -83,11 +84,11 @@ void retry_now(State& state, Time now);
 
 // Policy arithmetic, exposed for the views and the tests.
 Seconds base_interval(const Request&, const Policy&);
-// base * 2^errors, capped, plus a jitter of up to 10 % that depends only on (gid, branch, op, errors),
-// so that a thousand transactions which failed together do not come back together.
+// base * 2^errors, capped, plus a jitter of up to 10 % that depends only on (gid, branch, op,
+// errors), so that a thousand transactions which failed together do not come back together.
 Micros backoff(const Request&, std::uint32_t branch, Op, std::uint32_t errors, const Policy&);
-// nullopt: cannot time out (any more): a saga without timeout_to_fail or not in `submitted`, a message
-// that is not `prepared`.
+// nullopt: cannot time out (any more): a saga without timeout_to_fail or not in `submitted`, a
+// message that is not `prepared`.
 std::optional<Time> deadline(const Request&, const State&, const Policy&);
 // The largest current interval of the open operations: dtm's next_cron_interval.
 Seconds current_interval(const Request&, const State&, const Policy&);

@@ -1,6 +1,6 @@
-// The transition table of global transactions: one row per edge, one sentence per row that says why.
-// It is the only list of legal status changes; decide() and the operator's verbs move along it, a SQL
-// function prints it and the chart in core/README.md is generated from it.
+// The transition table of global transactions: one row per edge, one sentence per row that says
+// why. It is the only list of legal status changes; decide() and the operator's verbs move along
+// it, a SQL function prints it and the chart in core/README.md is generated from it.
 #pragma once
 
 #include "core/types.hpp"
@@ -10,16 +10,16 @@
 namespace dtm::core {
 
 enum class Trigger : std::uint8_t {
-    submit,            // dtm_submit or the API
-    all_succeeded,     // every action (confirm, commit) succeeded
-    action_failure,    // an action answered FAILURE
-    timeout,           // timeout_to_fail is over
-    retry_limit,       // an action used up retry_limit
-    all_compensated,   // every compensation that was due succeeded
-    query_success,     // query-prepared answered success
-    query_failure,     // query-prepared answered FAILURE
-    abort,             // the client takes a prepared message back
-    force_stop,        // an operator ends it
+    submit,           // dtm_submit or the API
+    all_succeeded,    // every action (confirm, commit) succeeded
+    action_failure,   // an action answered FAILURE
+    timeout,          // timeout_to_fail is over
+    retry_limit,      // an action used up retry_limit
+    all_compensated,  // every compensation that was due succeeded
+    query_success,    // query-prepared answered success
+    query_failure,    // query-prepared answered FAILURE
+    abort,            // the client takes a prepared message back
+    force_stop,       // an operator ends it
 };
 std::string_view to_string(Trigger);
 

@@ -1,6 +1,6 @@
 // The vocabulary of dtm_pg: what a global transaction is, without saying where it is stored or who
-// calls its branches. Spellings of all enumerators are dtm's own (dtm-compat.md 5.1), so a name can be
-// printed as it is. Knows no clock, no network, no database.
+// calls its branches. Spellings of all enumerators are dtm's own (dtm-compat.md 5.1), so a name can
+// be printed as it is. Knows no clock, no network, no database.
 #pragma once
 
 #include <chrono>
@@ -27,7 +27,8 @@ enum class BranchStatus : std::uint8_t { prepared, succeed, failed };
 // message (branch 00, spelled "msg" on the wire, dtm-compat.md 4.5).
 enum class Op : std::uint8_t { action, compensate, query };
 
-// What an answer of a branch means (dtm-compat.md 4.6); `error` is every temporary or unknown outcome.
+// What an answer of a branch means (dtm-compat.md 4.6); `error` is every temporary or unknown
+// outcome.
 enum class Result : std::uint8_t { success, failure, ongoing, error };
 
 std::string_view to_string(TransType);
@@ -48,21 +49,21 @@ struct Outcome {
 // One call target of the request. A saga step is one branch; a message step is one branch per
 // subscriber of its topic (dtm-compat.md 5.9).
 struct Branch {
-    std::string branch_id;  // "01", "02", … or "01-01"
-    std::string action;     // empty: succeeds without a call
-    std::string compensate; // saga only; empty: succeeds without a call
-    std::uint32_t step = 0; // 0-based index of the step, and of its payload
+    std::string branch_id;             // "01", "02", … or "01-01"
+    std::string action;                // empty: succeeds without a call
+    std::string compensate;            // saga only; empty: succeeds without a call
+    std::uint32_t step = 0;            // 0-based index of the step, and of its payload
     std::vector<std::uint32_t> after;  // branch indices whose actions must have succeeded first
 };
 
 struct Options {
-    bool concurrent = false;   // saga: custom_data.concurrent; msg: concurrent
-    bool wait_result = false;  // only the API server acts on it
-    bool exact_progress = false;  // write every step, never rely on the fresh row (design 7.3)
-    Seconds timeout_to_fail{0};   // 0: the type's default (none for saga)
-    Seconds request_timeout{0};   // 0: Policy's
-    Seconds retry_interval{0};    // 0: Policy's
-    Seconds delay{0};             // msg: nothing is called before create_time + delay
+    bool concurrent = false;        // saga: custom_data.concurrent; msg: concurrent
+    bool wait_result = false;       // only the API server acts on it
+    bool exact_progress = false;    // write every step, never rely on the fresh row (design 7.3)
+    Seconds timeout_to_fail{0};     // 0: the type's default (none for saga)
+    Seconds request_timeout{0};     // 0: Policy's
+    Seconds retry_interval{0};      // 0: Policy's
+    Seconds delay{0};               // msg: nothing is called before create_time + delay
     std::uint32_t retry_limit = 0;  // saga: 0 is unlimited
     std::map<std::string, std::string> branch_headers;
 };

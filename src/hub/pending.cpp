@@ -41,10 +41,12 @@ void on_transaction_end(XactEvent event, void*) {
     database_check = false;
 }
 
-void on_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void*) {
+void on_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
+                           void*) {
     // What this subtransaction added is at the end: its released children carry its id by now.
     if (event == SUBXACT_EVENT_COMMIT_SUB) {
-        for (auto e = entries.rbegin(); e != entries.rend() && e->subxact == id; ++e) e->subxact = parent;
+        for (auto e = entries.rbegin(); e != entries.rend() && e->subxact == id; ++e)
+            e->subxact = parent;
         if (database_check_subxact == id) database_check_subxact = parent;
     } else if (event == SUBXACT_EVENT_ABORT_SUB) {
         while (!entries.empty() && entries.back().subxact == id) entries.pop_back();
@@ -70,7 +72,8 @@ void pending_add(std::string_view gid) {
 }
 
 bool pending_contains(std::string_view gid) {
-    return std::any_of(entries.begin(), entries.end(), [&](const Entry& e) { return e.gid == gid; });
+    return std::any_of(entries.begin(), entries.end(),
+                       [&](const Entry& e) { return e.gid == gid; });
 }
 
 void pending_database_check() {

@@ -1,6 +1,6 @@
-// The gids that this session's current transaction has written, until it ends. COMMIT announces them
-// to the coordinator; ROLLBACK, also of a savepoint, forgets them (P2). PREPARE TRANSACTION forgets
-// them too: whoever commits it runs no callback of ours, so the sweep finds those rows.
+// The gids that this session's current transaction has written, until it ends. COMMIT announces
+// them to the coordinator; ROLLBACK, also of a savepoint, forgets them (P2). PREPARE TRANSACTION
+// forgets them too: whoever commits it runs no callback of ours, so the sweep finds those rows.
 #pragma once
 
 #include <string_view>

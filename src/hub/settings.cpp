@@ -1,4 +1,5 @@
-// See settings.hpp. Each description is what SHOW and pg_settings print, so it is written for users.
+// See settings.hpp. Each description is what SHOW and pg_settings print, so it is written for
+// users.
 #include "hub/settings.hpp"
 
 #include "pg/call.hpp"
@@ -49,7 +50,8 @@ void define_coordinator_settings() {
                 &settings.max_active, 10, 1000000, 0);
     int_setting("dtm.workers", "Coordinators of a database; each owns a hash slice of the gids.",
                 &settings.workers, 1, 64, 0);
-    // Sizes shared memory; a server that did not preload the library has none and refuses the setting.
+    // Sizes shared memory; a server that did not preload the library has none and refuses the
+    // setting.
     if (process_shared_preload_libraries_in_progress) {
         int_setting("dtm.max_coordinators", "Most coordinators of the whole cluster.",
                     &settings.max_coordinators, 1, 1024, 0, PGC_POSTMASTER);
@@ -57,7 +59,8 @@ void define_coordinator_settings() {
     int_setting("dtm.alert_retry_limit",
                 "Consecutive errors of a branch at which the alert webhook is called; 0 never.",
                 &settings.alert_retry_limit, 0, INT_MAX, 0);
-    string_setting("dtm.alert_webhook", "URL that is told of branches that keep failing; empty: none.",
+    string_setting("dtm.alert_webhook",
+                   "URL that is told of branches that keep failing; empty: none.",
                    &settings.alert_webhook);
     string_setting("dtm.node_name", "Prefix of the gids that dtm_new_gid() makes; empty: none.",
                    &settings.node_name);

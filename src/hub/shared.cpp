@@ -1,6 +1,6 @@
-// See shared.hpp. Layout: one block with a header and max_coordinators slots. Spinlocks guard the rings
-// and the slot table: the sections are a few copies long, call nothing that may fail, and are taken at
-// commit, where an error would be a PANIC.
+// See shared.hpp. Layout: one block with a header and max_coordinators slots. Spinlocks guard the
+// rings and the slot table: the sections are a few copies long, call nothing that may fail, and are
+// taken at commit, where an error would be a PANIC.
 #include "hub/shared.hpp"
 
 #include "hub/settings.hpp"
@@ -26,8 +26,9 @@ extern "C" {
 namespace dtm::hub {
 namespace {
 
-constexpr std::uint32_t ring_size = 4096;  // more hints than one loop takes; the rest is the sweep's
-constexpr std::size_t gid_bytes = 128;     // wire::Limits::max_gid_bytes
+constexpr std::uint32_t ring_size =
+    4096;                               // more hints than one loop takes; the rest is the sweep's
+constexpr std::size_t gid_bytes = 128;  // wire::Limits::max_gid_bytes
 constexpr int inbox_size = 64;
 constexpr int wait_buckets = 64;
 constexpr int counter_count = static_cast<int>(Counter::count);
@@ -81,7 +82,8 @@ shmem_request_hook_type previous_request_hook = nullptr;
 shmem_startup_hook_type previous_startup_hook = nullptr;
 
 std::size_t shared_size() {
-    return offsetof(Shared, slots) + sizeof(Slot) * static_cast<std::size_t>(settings.max_coordinators);
+    return offsetof(Shared, slots) +
+           sizeof(Slot) * static_cast<std::size_t>(settings.max_coordinators);
 }
 
 void request_hook() {
@@ -127,8 +129,8 @@ int my_proc_index() {
 void wake(int proc) { SetLatch(&ProcGlobal->allProcs[proc].procLatch); }
 
 std::uint32_t hash_of(std::string_view gid) {
-    return DatumGetUInt32(hash_any(reinterpret_cast<const unsigned char*>(gid.data()),
-                                   static_cast<int>(gid.size())));
+    return DatumGetUInt32(
+        hash_any(reinterpret_cast<const unsigned char*>(gid.data()), static_cast<int>(gid.size())));
 }
 
 class Locked {
@@ -236,10 +238,10 @@ void Waiter::wait(long timeout_ms) {
     const std::uint32_t event = pg::wait_event(pg::WaitEvent::finished);
     pg::call([&] {
         if (shared != nullptr) {
-            (void) ConditionVariableTimedSleep(&shared->finished[bucket_], timeout_ms, event);
+            (void)ConditionVariableTimedSleep(&shared->finished[bucket_], timeout_ms, event);
         } else {
-            (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-                             std::min(timeout_ms, 100L), event);
+            (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+                            std::min(timeout_ms, 100L), event);
             ResetLatch(MyLatch);
         }
         CHECK_FOR_INTERRUPTS();
@@ -270,7 +272,8 @@ std::vector<SlotInfo> slots() {
         info.active = pg_atomic_read_u32(&slot.active);
         info.in_flight = pg_atomic_read_u32(&slot.in_flight);
         info.ring = slot.tail - slot.head;
-        for (int c = 0; c < counter_count; ++c) info.counters[c] = pg_atomic_read_u64(&slot.counters[c]);
+        for (int c = 0; c < counter_count; ++c)
+            info.counters[c] = pg_atomic_read_u64(&slot.counters[c]);
         all.push_back(info);  // reserved: does not allocate under the lock
     }
     return all;
@@ -328,8 +331,8 @@ std::vector<SlotView> view_slots() {
     Locked guard(shared->lock);
     for (std::size_t i = 0; i < all.size(); ++i) {
         const Slot& s = shared->slots[i];
-        all[i] = {s.state, s.database, s.worker, s.workers, s.pid, s.generation, s.since,
-                  s.wanted_workers, s.leaving};
+        all[i] = {s.state,      s.database, s.worker,         s.workers, s.pid,
+                  s.generation, s.since,    s.wanted_workers, s.leaving};
     }
     return all;
 }
@@ -412,8 +415,10 @@ bool anything_announced() {
 
 void count(Counter counter, std::uint64_t n) {
     if (mine == nullptr || n == 0) return;
-    // Only the owner writes its counters, so a plain read-modify-write would do; fetch_add is as cheap.
-    pg_atomic_fetch_add_u64(&mine->counters[static_cast<int>(counter)], static_cast<std::int64_t>(n));
+    // Only the owner writes its counters, so a plain read-modify-write would do; fetch_add is as
+    // cheap.
+    pg_atomic_fetch_add_u64(&mine->counters[static_cast<int>(counter)],
+                            static_cast<std::int64_t>(n));
 }
 
 void set_gauges(std::uint32_t active, std::uint32_t in_flight) {

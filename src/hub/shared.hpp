@@ -1,8 +1,8 @@
-// What sessions, the launcher and the coordinators of one cluster have in common: shared memory with
-// a slot per coordinator (its ring of new gids, its counters), the launcher's inbox and condition
-// variables for dtm_wait. Everything in it is a hint: the tables are the truth, and a server that
-// loses this memory (crash restart) or never had it (no preload) loses time, not transactions.
-// No pointers and no file descriptors are kept in it.
+// What sessions, the launcher and the coordinators of one cluster have in common: shared memory
+// with a slot per coordinator (its ring of new gids, its counters), the launcher's inbox and
+// condition variables for dtm_wait. Everything in it is a hint: the tables are the truth, and a
+// server that loses this memory (crash restart) or never had it (no preload) loses time, not
+// transactions. No pointers and no file descriptors are kept in it.
 #pragma once
 
 #include "pg/postgres.hpp"
@@ -16,10 +16,10 @@
 namespace dtm::hub {
 
 enum class Counter : int {
-    taken_from_ring,   // transactions a session told about
-    taken_by_sweep,    // transactions found by the sweep
-    ring_overflows,    // hints that found the ring full
-    calls,             // branch calls released
+    taken_from_ring,  // transactions a session told about
+    taken_by_sweep,   // transactions found by the sweep
+    ring_overflows,   // hints that found the ring full
+    calls,            // branch calls released
     answers_success,
     answers_failure,
     answers_ongoing,
@@ -64,8 +64,8 @@ void announce_database(Oid database) noexcept;
 // Which slice of `workers` a gid belongs to.
 int slice_of(std::string_view gid, int workers);
 
-// Waits until somebody finishes a transaction of gid's bucket or `timeout_ms` is over. Without shared
-// memory it just sleeps for at most 100 ms. Interruptible; may throw PgError.
+// Waits until somebody finishes a transaction of gid's bucket or `timeout_ms` is over. Without
+// shared memory it just sleeps for at most 100 ms. Interruptible; may throw PgError.
 class Waiter {
 public:
     explicit Waiter(std::string_view gid);

@@ -82,7 +82,8 @@ void throw_current_error(MemoryContext caller_context) {
     throw PgError(copy);
 }
 
-// Keeps the captured error alive until the error stack has copied it, and (harmlessly) until the next.
+// Keeps the captured error alive until the error stack has copied it, and (harmlessly) until the
+// next.
 std::shared_ptr<ErrorData> captive;
 
 ErrorData* capture_exception() noexcept {
@@ -100,8 +101,9 @@ ErrorData* capture_exception() noexcept {
     } catch (const std::exception& e) {
         captive = PgError(make_error(ERRCODE_INTERNAL_ERROR, e.what(), nullptr, nullptr)).share();
     } catch (...) {
-        captive = PgError(make_error(ERRCODE_INTERNAL_ERROR, "unknown C++ exception", nullptr, nullptr))
-                      .share();
+        captive =
+            PgError(make_error(ERRCODE_INTERNAL_ERROR, "unknown C++ exception", nullptr, nullptr))
+                .share();
     }
     return captive.get();
 }
@@ -117,7 +119,8 @@ void raise(ErrorData* edata) {
 
 }  // namespace detail
 
-void log(int level, const std::string& message, const std::string& detail, const std::string& hint) {
+void log(int level, const std::string& message, const std::string& detail,
+         const std::string& hint) {
     const char* m = message.c_str();
     const char* d = detail.c_str();
     const char* h = hint.c_str();

@@ -6,10 +6,12 @@
 //  1. A function that can ereport is called only through pg::call.
 //  2. Between sigsetjmp and the C call there is no object with a non-trivial destructor: what the
 //     callable returns must be trivial, and the callable itself must only call C.
-//  3. PgError keeps the whole ErrorData; pg::entry raises it whole. No SQLSTATE is rebuilt from text.
+//  3. PgError keeps the whole ErrorData; pg::entry raises it whole. No SQLSTATE is rebuilt from
+//  text.
 //  4. pg::entry catches PgError, bad_alloc, exception and ...; it raises after the catch block.
 //  5. No PG_TRY in our code. One mechanism.
-//  6. Whoever swallows a PgError is a Transaction or Subtransaction that aborts (pg/transaction.hpp).
+//  6. Whoever swallows a PgError is a Transaction or Subtransaction that aborts
+//  (pg/transaction.hpp).
 //  7. Callbacks given to C libraries or to PostgreSQL are noexcept and never longjmp.
 //  8. One thread beside the main one, that of net/: all signals blocked, no PostgreSQL function.
 //  9. Two heaps, never mixed: C++'s for our values, memory contexts for what PostgreSQL will own.
@@ -115,17 +117,17 @@ void log(int level, const std::string& message, const std::string& detail = {},
 #define DTM_EXPORT __attribute__((visibility("default")))
 
 // Defines the SQL-callable symbol `name`; its body is C++ and returns Datum.
-#define DTM_FUNCTION(name)                                                                   \
-    extern "C" {                                                                             \
-    extern DTM_EXPORT const Pg_finfo_record* pg_finfo_##name(void);                          \
-    const Pg_finfo_record* pg_finfo_##name(void) {                                           \
-        static const Pg_finfo_record info = {1};                                             \
-        return &info;                                                                        \
-    }                                                                                        \
-    extern DTM_EXPORT Datum name(FunctionCallInfo fcinfo);                                   \
-    }                                                                                        \
-    static Datum name##_body(FunctionCallInfo fcinfo);                                       \
-    Datum name(FunctionCallInfo fcinfo) {                                                    \
-        return dtm::pg::entry([&] { return name##_body(fcinfo); });                          \
-    }                                                                                        \
+#define DTM_FUNCTION(name)                                          \
+    extern "C" {                                                    \
+    extern DTM_EXPORT const Pg_finfo_record* pg_finfo_##name(void); \
+    const Pg_finfo_record* pg_finfo_##name(void) {                  \
+        static const Pg_finfo_record info = {1};                    \
+        return &info;                                               \
+    }                                                               \
+    extern DTM_EXPORT Datum name(FunctionCallInfo fcinfo);          \
+    }                                                               \
+    static Datum name##_body(FunctionCallInfo fcinfo);              \
+    Datum name(FunctionCallInfo fcinfo) {                           \
+        return dtm::pg::entry([&] { return name##_body(fcinfo); }); \
+    }                                                               \
     static Datum name##_body([[maybe_unused]] FunctionCallInfo fcinfo)

@@ -1,5 +1,5 @@
-// The only door to PostgreSQL's headers. Included by pg/ and by the rooms above it (store, hub, api,
-// worker), never by core, wire or net: a second include guard there makes it a compile error.
+// The only door to PostgreSQL's headers. Included by pg/ and by the rooms above it (store, hub,
+// api, worker), never by core, wire or net: a second include guard there makes it a compile error.
 #pragma once
 
 #ifdef DTM_PURE_CPP
@@ -22,7 +22,8 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
-// PostgreSQL's port layer replaces the printf family by macros; C++ headers use the names as members.
+// PostgreSQL's port layer replaces the printf family by macros; C++ headers use the names as
+// members.
 #undef printf
 #undef fprintf
 #undef sprintf

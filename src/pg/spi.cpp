@@ -22,9 +22,7 @@ Args& Args::null() {
     return *this;
 }
 
-Datum Args::make_text(std::string_view v) {
-    return text_datum(v);
-}
+Datum Args::make_text(std::string_view v) { return text_datum(v); }
 
 Args& Args::texts(std::span<const std::string_view> v) {
     std::vector<std::optional<std::string_view>> all(v.begin(), v.end());
@@ -92,7 +90,7 @@ bool Rows::is_null(std::size_t row, int column) const {
     bool null = false;
     HeapTuple tuple = table_->vals[row];
     TupleDesc desc = table_->tupdesc;
-    call([&] { (void) SPI_getbinval(tuple, desc, column, &null); });
+    call([&] { (void)SPI_getbinval(tuple, desc, column, &null); });
     return null;
 }
 
@@ -142,10 +140,11 @@ Rows Statement::execute(Args& args, bool read_only, long limit) {
     return {SPI_tuptable, SPI_processed};
 }
 
-SafeSearchPath::SafeSearchPath() : level_(NewGUCNestLevel()), exceptions_(std::uncaught_exceptions()) {
+SafeSearchPath::SafeSearchPath()
+    : level_(NewGUCNestLevel()), exceptions_(std::uncaught_exceptions()) {
     call([] {
-        (void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-                                 GUC_ACTION_SAVE, true, 0, false);
+        (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+                                GUC_ACTION_SAVE, true, 0, false);
     });
 }
 

@@ -1,5 +1,6 @@
-// SQL from C++: saved plans with typed parameters, rows that are read by column. Knows nothing of dtm.
-// An error inside leaves as PgError; the enclosing (sub)transaction must abort, as with any error.
+// SQL from C++: saved plans with typed parameters, rows that are read by column. Knows nothing of
+// dtm. An error inside leaves as PgError; the enclosing (sub)transaction must abort, as with any
+// error.
 #pragma once
 
 #include "pg/call.hpp"
@@ -20,7 +21,9 @@ class Args {
 public:
     static constexpr std::size_t capacity = 24;
     Args& text(std::string_view v) { return datum(make_text(v)); }
-    Args& text(const std::optional<std::string>& v) { return v ? text(std::string_view(*v)) : null(); }
+    Args& text(const std::optional<std::string>& v) {
+        return v ? text(std::string_view(*v)) : null();
+    }
     Args& boolean(bool v) { return datum(BoolGetDatum(v)); }
     Args& int4(std::int32_t v) { return datum(Int32GetDatum(v)); }
     Args& int8(std::int64_t v) { return datum(Int64GetDatum(v)); }
@@ -59,8 +62,12 @@ public:
     std::string_view text(std::size_t row, int column) const;
     std::optional<std::string> opt_text(std::size_t row, int column) const;
     bool boolean(std::size_t row, int column) const { return DatumGetBool(value(row, column)); }
-    std::int32_t int4(std::size_t row, int column) const { return DatumGetInt32(value(row, column)); }
-    std::int64_t int8(std::size_t row, int column) const { return DatumGetInt64(value(row, column)); }
+    std::int32_t int4(std::size_t row, int column) const {
+        return DatumGetInt32(value(row, column));
+    }
+    std::int64_t int8(std::size_t row, int column) const {
+        return DatumGetInt64(value(row, column));
+    }
     Oid oid(std::size_t row, int column) const { return DatumGetObjectId(value(row, column)); }
     UnixTime time(std::size_t row, int column) const {
         return from_timestamptz(DatumGetTimestampTz(value(row, column)));
@@ -95,7 +102,10 @@ public:
     Statement(const char* sql, std::initializer_list<Oid> types) : sql_(sql), types_(types) {}
     // Within a Spi scope. read_only: uses the active snapshot and may not write.
     Rows execute(Args& args, bool read_only = false, long limit = 0);
-    Rows execute() { Args none; return execute(none); }
+    Rows execute() {
+        Args none;
+        return execute(none);
+    }
 
 private:
     const char* sql_;
@@ -116,8 +126,8 @@ private:
     int exceptions_;
 };
 
-// Acts as another role while it lives, as a SECURITY DEFINER function would; an error resets it with
-// the (sub)transaction.
+// Acts as another role while it lives, as a SECURITY DEFINER function would; an error resets it
+// with the (sub)transaction.
 class AsRole {
 public:
     explicit AsRole(Oid role);

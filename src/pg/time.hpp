@@ -1,4 +1,5 @@
-// timestamptz <-> core time. PostgreSQL counts microseconds from 2000-01-01, core from the Unix epoch.
+// timestamptz <-> core time. PostgreSQL counts microseconds from 2000-01-01, core from the Unix
+// epoch.
 #pragma once
 
 #include "pg/postgres.hpp"

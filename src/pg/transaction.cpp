@@ -1,5 +1,5 @@
-// See transaction.hpp. An abort that fails itself is beyond repair for this process: PostgreSQL turns
-// it into a FATAL or PANIC of its own, so the destructors need no fallback.
+// See transaction.hpp. An abort that fails itself is beyond repair for this process: PostgreSQL
+// turns it into a FATAL or PANIC of its own, so the destructors need no fallback.
 #include "pg/transaction.hpp"
 
 extern "C" {

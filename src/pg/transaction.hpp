@@ -1,5 +1,5 @@
-// Transactions of a background worker, and subtransactions. They are the only places where a PgError
-// may be swallowed (rule 6 of call.hpp): leaving the scope without commit() aborts.
+// Transactions of a background worker, and subtransactions. They are the only places where a
+// PgError may be swallowed (rule 6 of call.hpp): leaving the scope without commit() aborts.
 #pragma once
 
 #include "pg/call.hpp"

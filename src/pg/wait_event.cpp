@@ -15,7 +15,8 @@ namespace dtm::pg {
 
 std::uint32_t wait_event([[maybe_unused]] WaitEvent event) {
 #if PG_VERSION_NUM >= 170000
-    static constexpr const char* names[] = {"DtmLauncherMain", "DtmCoordinatorMain", "DtmWaitFinished"};
+    static constexpr const char* names[] = {"DtmLauncherMain", "DtmCoordinatorMain",
+                                            "DtmWaitFinished"};
     static std::uint32_t ids[static_cast<int>(WaitEvent::count)] = {};
     std::uint32_t& id = ids[static_cast<int>(event)];
     if (id == 0) {

@@ -1,5 +1,5 @@
-// See trans.hpp. Two rules keep this file honest: every value travels as a parameter, and every update
-// says which version of the row it read.
+// See trans.hpp. Two rules keep this file honest: every value travels as a parameter, and every
+// update says which version of the row it read.
 #include "store/trans.hpp"
 
 #include <unordered_map>
@@ -100,14 +100,17 @@ std::vector<Due> due(std::optional<core::Time> from, core::Time until, int worke
                      long limit) {
     static Statement whole(
         "SELECT gid, next_cron_time FROM dtm.trans WHERE next_cron_time IS NOT NULL"
-        " AND next_cron_time OPERATOR(pg_catalog.>=) $1 AND next_cron_time OPERATOR(pg_catalog.<=) $2"
+        " AND next_cron_time OPERATOR(pg_catalog.>=) $1 AND next_cron_time OPERATOR(pg_catalog.<=) "
+        "$2"
         " ORDER BY next_cron_time LIMIT $3",
         {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID});
     // hashtext() of a "C" column is the same hash as hub::slice_of.
     static Statement slice(
         "SELECT gid, next_cron_time FROM dtm.trans WHERE next_cron_time IS NOT NULL"
-        " AND next_cron_time OPERATOR(pg_catalog.>=) $1 AND next_cron_time OPERATOR(pg_catalog.<=) $2"
-        " AND (pg_catalog.hashtext(gid)::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295::pg_catalog.int8)"
+        " AND next_cron_time OPERATOR(pg_catalog.>=) $1 AND next_cron_time OPERATOR(pg_catalog.<=) "
+        "$2"
+        " AND (pg_catalog.hashtext(gid)::pg_catalog.int8 OPERATOR(pg_catalog.&) "
+        "4294967295::pg_catalog.int8)"
         " OPERATOR(pg_catalog.%) $4 OPERATOR(pg_catalog.=) $5"
         " ORDER BY next_cron_time LIMIT $3",
         {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID});
@@ -140,10 +143,11 @@ void find_conflicts(const pg::Rows& written, std::span<const Settlement> all,
     for (const auto& [gid, i] : missing) conflicts.push_back(i);
 }
 
-void settle_clean(std::span<const Settlement> all, std::span<const std::size_t> which, core::Time now,
-                  std::vector<std::size_t>& conflicts) {
+void settle_clean(std::span<const Settlement> all, std::span<const std::size_t> which,
+                  core::Time now, std::vector<std::size_t>& conflicts) {
     static Statement statement(
-        "UPDATE dtm.trans AS t SET status = 'succeed', version = t.version OPERATOR(pg_catalog.+) 1,"
+        "UPDATE dtm.trans AS t SET status = 'succeed', version = t.version OPERATOR(pg_catalog.+) "
+        "1,"
         " attempts = u.attempts, update_time = $4, finish_time = $4, next_cron_time = NULL"
         " FROM unnest($1, $2, $3) AS u(gid, version, attempts)"
         " WHERE t.gid OPERATOR(pg_catalog.=) u.gid AND t.version OPERATOR(pg_catalog.=) u.version"
@@ -158,7 +162,9 @@ void settle_clean(std::span<const Settlement> all, std::span<const std::size_t> 
         attempts.push_back(all[i].attempts);
     }
     Args args;
-    args.datum(pg::text_array(gids)).datum(pg::int8_array(versions)).datum(pg::int4_array(attempts));
+    args.datum(pg::text_array(gids))
+        .datum(pg::int8_array(versions))
+        .datum(pg::int4_array(attempts));
     args.time(now);
     find_conflicts(statement.execute(args), all, which, conflicts);
 }
@@ -175,12 +181,12 @@ constexpr const char* settle_whole_sql =
     " WHERE t.gid OPERATOR(pg_catalog.=) u.gid AND t.version OPERATOR(pg_catalog.=) u.version"
     " RETURNING t.gid";
 
-void settle_whole(std::span<const Settlement> all, std::span<const std::size_t> which, core::Time now,
-                  std::vector<std::size_t>& conflicts) {
-    static Statement statement(settle_whole_sql,
-                               {TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
-                                INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-                                TIMESTAMPTZOID});
+void settle_whole(std::span<const Settlement> all, std::span<const std::size_t> which,
+                  core::Time now, std::vector<std::size_t>& conflicts) {
+    static Statement statement(
+        settle_whole_sql,
+        {TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
+         TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID});
     using Text = std::optional<std::string_view>;
     std::vector<Text> gids, statuses, progress, errors, reasons;
     std::vector<std::int64_t> versions;
@@ -268,7 +274,7 @@ void put_aside(std::string_view gid, std::int64_t version, std::string_view why)
         {TEXTOID, INT8OID, TEXTOID});
     Args args;
     args.text(gid).int8(version).text(why);
-    (void) statement.execute(args);
+    (void)statement.execute(args);
 }
 
 }  // namespace dtm::store

@@ -40,7 +40,8 @@ struct Row {
     TransactionId xmin = InvalidTransactionId;
     std::optional<std::string> attention;
 };
-// Unknown gids are left out. A row whose type or status this version does not know has `attention` set.
+// Unknown gids are left out. A row whose type or status this version does not know has `attention`
+// set.
 std::vector<Row> load(std::span<const std::string> gids);
 std::optional<Row> load_one(std::string_view gid);
 // The same with the row locked against concurrent writers (verbs).
@@ -57,7 +58,7 @@ std::vector<Due> due(std::optional<core::Time> from, core::Time until, int worke
 // What a settle writes.
 struct Settlement {
     std::string_view gid;
-    std::int64_t version = 0;       // the version that was read; the row's becomes version + 1
+    std::int64_t version = 0;  // the version that was read; the row's becomes version + 1
     core::Status status = core::Status::submitted;
     // None of the following is written for a clean success: all branches succeeded at once.
     bool clean_success = false;
@@ -77,8 +78,8 @@ struct SettleResult {
 };
 SettleResult settle(std::span<const Settlement>, core::Time now, bool skip_locked);
 
-// Puts a row aside: it is not due any more and dtm.attention lists it with the reason. Version 0: the
-// version could not be read, any will do.
+// Puts a row aside: it is not due any more and dtm.attention lists it with the reason. Version 0:
+// the version could not be read, any will do.
 void put_aside(std::string_view gid, std::int64_t version, std::string_view why);
 
 }  // namespace dtm::store

@@ -354,11 +354,13 @@ private:
     }
 
     // One after the other and yet after a later one: such a saga would never get past that step.
-    static void check_serial(const Path& path, const std::vector<std::vector<std::uint32_t>>& after) {
+    static void check_serial(const Path& path,
+                             const std::vector<std::vector<std::uint32_t>>& after) {
         for (std::size_t step = 0; step < after.size(); ++step) {
             if (after[step].empty() || after[step].back() < step) continue;
             Path(path, std::to_string(step))
-                .fail("step " + std::to_string(step) + " of a serial saga waits for the later step " +
+                .fail("step " + std::to_string(step) +
+                          " of a serial saga waits for the later step " +
                           std::to_string(after[step].back()),
                       "Set \"concurrent\": true in custom_data; orders then decide alone.");
         }

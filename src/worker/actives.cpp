@@ -35,10 +35,14 @@ core::State state_of(const store::Row& row, const core::Request& request, Transa
 
 hub::Counter counter_of(core::Result result) {
     switch (result) {
-        case core::Result::success: return hub::Counter::answers_success;
-        case core::Result::failure: return hub::Counter::answers_failure;
-        case core::Result::ongoing: return hub::Counter::answers_ongoing;
-        case core::Result::error: break;
+        case core::Result::success:
+            return hub::Counter::answers_success;
+        case core::Result::failure:
+            return hub::Counter::answers_failure;
+        case core::Result::ongoing:
+            return hub::Counter::answers_ongoing;
+        case core::Result::error:
+            break;
     }
     return hub::Counter::answers_error;
 }
@@ -77,11 +81,13 @@ store::Settlement settlement_of(const Active& a) {
         s.attempts += static_cast<std::int32_t>(b.action.attempts + b.compensate.attempts);
     }
     s.attempts += static_cast<std::int32_t>(a.state.query.attempts);
-    // Only a row that was never written can be finished by saying nothing: version 1 has no progress.
+    // Only a row that was never written can be finished by saying nothing: version 1 has no
+    // progress.
     s.clean_success = a.version == 1 && is_clean_success(a);
     if (s.clean_success) return s;
     s.progress = wire::encode_progress(a.state);
-    s.interval_s = static_cast<std::int32_t>(core::current_interval(*a.request, a.state, policy).count());
+    s.interval_s =
+        static_cast<std::int32_t>(core::current_interval(*a.request, a.state, policy).count());
     s.due = core::next_due(*a.request, a.state, policy);
     s.last_error = last_error(a.state);
     if (!a.state.rollback_reason.empty()) s.rollback_reason = a.state.rollback_reason;
@@ -91,7 +97,8 @@ store::Settlement settlement_of(const Active& a) {
 void Actives::add(const store::Row& row, TransactionId first_xid, core::Time now) {
     if (by_gid_.contains(row.gid)) return;
     auto a = std::make_unique<Active>();
-    a->request = std::make_shared<core::Request>(wire::decode_request(row.gid, row.type, row.request));
+    a->request =
+        std::make_shared<core::Request>(wire::decode_request(row.gid, row.type, row.request));
     a->state = state_of(row, *a->request, first_xid);
     a->version = row.version;
     a->id = next_id_++;
@@ -192,9 +199,9 @@ void Actives::send_alert(const Active& a, const core::Alert& alert) {
     hub::count(hub::Counter::alerts);
     const char* url = hub::settings.alert_webhook;
     if (url == nullptr || *url == '\0') return;
-    auto body = std::make_shared<std::string>(
-        wire::alert_body(a.gid(), a.state.status, wire::branch_url(*a.request, alert.branch, alert.op),
-                         alert.error, alert.retry_count));
+    auto body = std::make_shared<std::string>(wire::alert_body(
+        a.gid(), a.state.status, wire::branch_url(*a.request, alert.branch, alert.op), alert.error,
+        alert.retry_count));
     net::Call out;
     out.id = next_id_++;
     out.post = true;

@@ -1,6 +1,6 @@
 // The transactions that this coordinator holds in memory, and what decide() wants done with them.
-// Pure bookkeeping between store, core and net: no SQL, no waiting. What is lost with this memory is
-// found again by the sweep.
+// Pure bookkeeping between store, core and net: no SQL, no waiting. What is lost with this memory
+// is found again by the sweep.
 #pragma once
 
 #include "core/decide.hpp"
@@ -21,22 +21,22 @@ struct Active {
     std::uint64_t id = 0;
     std::shared_ptr<const core::Request> request;
     core::State state;
-    std::int64_t version = 0;       // of the row as last read or written
-    std::uint32_t in_flight = 0;    // calls released and unanswered
+    std::int64_t version = 0;     // of the row as last read or written
+    std::uint32_t in_flight = 0;  // calls released and unanswered
     core::Write dirty = core::Write::none;
-    bool listed = false;  // in Actives::dirty_, once, whatever `dirty` has become since
-    std::vector<core::Call> held;   // calls that leave after the next settle
+    bool listed = false;           // in Actives::dirty_, once, whatever `dirty` has become since
+    std::vector<core::Call> held;  // calls that leave after the next settle
     std::optional<core::Time> wake;
-    // Somebody else changed the row: no more decisions here; when the calls in flight have ended it is
-    // read again (design 5.4).
+    // Somebody else changed the row: no more decisions here; when the calls in flight have ended it
+    // is read again (design 5.4).
     bool reload = false;
     const std::string& gid() const { return request->gid; }
 };
 
 class Actives {
 public:
-    // Makes the state of a row that was just read and decides. `first_xid`: rows inserted by this or a
-    // later transaction cannot have been worked on by an earlier life of this coordinator.
+    // Makes the state of a row that was just read and decides. `first_xid`: rows inserted by this
+    // or a later transaction cannot have been worked on by an earlier life of this coordinator.
     // Throws std::runtime_error when the row's texts cannot be read.
     void add(const store::Row& row, TransactionId first_xid, core::Time now);
     // An answer came. Late answers (of a transaction that left memory) are dropped.

@@ -1,5 +1,5 @@
-// See coordinator.hpp. The order inside a turn is the argument for P5: a decision that needs a flush
-// holds its calls back (Actives), the settle commits, and only committed() lets them go.
+// See coordinator.hpp. The order inside a turn is the argument for P5: a decision that needs a
+// flush holds its calls back (Actives), the settle commits, and only committed() lets them go.
 #include "worker/coordinator.hpp"
 
 #include "hub/settings.hpp"
@@ -17,8 +17,8 @@ namespace dtm::worker {
 namespace {
 
 constexpr std::size_t max_load = 1000;  // rows per turn: bounds the turn, not the throughput
-// A row is due from the clock of its INSERT but visible from its COMMIT. Bounded sweeps look back this
-// far; rows of longer transactions that no ring announced wait for the next full sweep.
+// A row is due from the clock of its INSERT but visible from its COMMIT. Bounded sweeps look back
+// this far; rows of longer transactions that no ring announced wait for the next full sweep.
 constexpr core::Seconds look_back{10};
 constexpr int full_sweep_every = 10;
 
@@ -40,7 +40,10 @@ TransactionId next_xid() {
 }  // namespace
 
 Coordinator::Coordinator(int worker, int workers)
-    : worker_(worker), workers_(workers), first_xid_(next_xid()), client_(std::make_unique<net::Client>(net_settings())) {}
+    : worker_(worker),
+      workers_(workers),
+      first_xid_(next_xid()),
+      client_(std::make_unique<net::Client>(net_settings())) {}
 
 void Coordinator::configure() {
     client_->configure(net_settings());

@@ -1,5 +1,5 @@
-// The loop of one coordinator: takes new and due transactions, answers and timers, decides, calls and
-// settles (design 4). Owns the network thread. Knows its database only through store/.
+// The loop of one coordinator: takes new and due transactions, answers and timers, decides, calls
+// and settles (design 4). Owns the network thread. Knows its database only through store/.
 #pragma once
 
 #include "net/client.hpp"

@@ -1,7 +1,7 @@
-// The launcher: one per cluster, connected to no database. Knows the databases by OID, probes each one
-// once for the extension (a coordinator starts, looks and leaves), starts a coordinator per worker
-// slot where it is, and starts it again with a growing delay when it ends. It survives its own death:
-// everything it needs to know is in the catalog and in the slots.
+// The launcher: one per cluster, connected to no database. Knows the databases by OID, probes each
+// one once for the extension (a coordinator starts, looks and leaves), starts a coordinator per
+// worker slot where it is, and starts it again with a growing delay when it ends. It survives its
+// own death: everything it needs to know is in the catalog and in the slots.
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
 #include "pg/time.hpp"
@@ -40,19 +40,19 @@ using pg::UnixTime;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr seconds list_every{5};        // databases made by CREATE DATABASE … TEMPLATE tell nobody
+constexpr seconds list_every{5};  // databases made by CREATE DATABASE … TEMPLATE tell nobody
 constexpr milliseconds first_delay{200};
 constexpr seconds longest_delay{60};
-constexpr seconds healthy_after{30};    // a coordinator that lived so long resets the delay
-constexpr seconds start_limit{30};      // a reserved slot whose process never came
+constexpr seconds healthy_after{30};  // a coordinator that lived so long resets the delay
+constexpr seconds start_limit{30};    // a reserved slot whose process never came
 constexpr milliseconds busy_delay{1000};
 
 struct Database {
-    bool absent = false;       // probed: the extension is not there
-    int workers = 1;           // the first coordinator reads the database's setting and tells
+    bool absent = false;  // probed: the extension is not there
+    int workers = 1;      // the first coordinator reads the database's setting and tells
     milliseconds delay = first_delay;
     UnixTime not_before{};
-    bool look_first = false;   // a coordinator ended: the database may be gone, or somebody wants it
+    bool look_first = false;  // a coordinator ended: the database may be gone, or somebody wants it
 };
 
 struct Started {  // a slot this launcher reserved
@@ -89,7 +89,8 @@ public:
 private:
     bool restart_due(UnixTime now) const {
         return std::any_of(databases_.begin(), databases_.end(), [now](const auto& entry) {
-            return entry.second.look_first && !entry.second.absent && entry.second.not_before <= now;
+            return entry.second.look_first && !entry.second.absent &&
+                   entry.second.not_before <= now;
         });
     }
     void list_databases(UnixTime now);
@@ -121,7 +122,8 @@ void Launcher::list_databases(UnixTime now) {
             while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection))) {
                 auto* form = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
                 // -2: a database whose DROP was interrupted; nobody can connect.
-                const bool usable = form->datallowconn && !form->datistemplate && form->datconnlimit != -2;
+                const bool usable =
+                    form->datallowconn && !form->datistemplate && form->datconnlimit != -2;
                 if (usable) found.push_back(form->oid);
             }
             table_endscan(scan);
@@ -225,8 +227,9 @@ void Launcher::ended(const Started& started, const hub::SlotView& slot, UnixTime
 
 void Launcher::warn_once(Oid database, const std::string& message, const std::string& hint) {
     if (!warned_.insert(database).second) return;
-    pg::log(WARNING, message, "Transactions of database " + std::to_string(database) +
-                                  " wait in their table until it can be started.",
+    pg::log(WARNING, message,
+            "Transactions of database " + std::to_string(database) +
+                " wait in their table until it can be started.",
             hint);
 }
 
@@ -267,6 +270,7 @@ void Launcher::start_missing(Oid oid, Database& database, const std::vector<hub:
     pg::call([] {
         pqsignal(SIGHUP, SignalHandlerForConfigReload);
         pqsignal(SIGTERM, die);
+        pqsignal(SIGINT, SIG_IGN);  // pg_cancel_backend has nothing to cancel here
         BackgroundWorkerUnblockSignals();
         BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
     });
@@ -278,8 +282,8 @@ void Launcher::start_missing(Oid oid, Database& database, const std::vector<hub:
         launcher.turn(now);
         const long timeout = launcher.idle(now).count();
         pg::call([&] {
-            (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
-                             wait_event);
+            (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
+                            wait_event);
             ResetLatch(MyLatch);
             CHECK_FOR_INTERRUPTS();
             if (ConfigReloadPending) {

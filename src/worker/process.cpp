@@ -8,6 +8,7 @@
 #include "worker/coordinator.hpp"
 
 extern "C" {
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_database.h"
 #include "commands/extension.h"
@@ -21,8 +22,10 @@ extern "C" {
 #include "storage/procsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 }
 
+#include <csignal>
 #include <cstring>
 #include <memory>
 
@@ -36,7 +39,8 @@ namespace {
 
 std::unique_ptr<Coordinator> coordinator;
 
-// Whatever ends the process, the network thread ends first: exit() runs destructors that it may use.
+// Whatever ends the process, the network thread ends first: exit() runs destructors that it may
+// use.
 void stop_network(int, Datum) {
     if (coordinator) coordinator->stop();
 }
@@ -65,6 +69,18 @@ void fix_session_settings() {
     if (synchronous_commit <= SYNCHRONOUS_COMMIT_LOCAL_FLUSH) set("synchronous_commit", "on");
 }
 
+// ALTER DATABASE … IS_TEMPLATE or ALLOW_CONNECTIONS: the launcher comes back when that ends.
+bool database_is_closed() {
+    return pg::call([] {
+        HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+        if (!HeapTupleIsValid(tuple)) return true;
+        auto* form = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
+        const bool closed = form->datistemplate || !form->datallowconn;
+        ReleaseSysCache(tuple);
+        return closed;
+    });
+}
+
 [[noreturn]] void leave(hub::Leaving reason, int code) {
     hub::set_leaving(reason);
     proc_exit(code);
@@ -76,12 +92,13 @@ void check_place() {
     bool present = false;
     {
         pg::Transaction transaction;
-        wanted = database_is_wanted(MyDatabaseId);
+        wanted = database_is_wanted(MyDatabaseId) || database_is_closed();
         present = !wanted && extension_present();
         transaction.commit();
     }
     if (wanted) {
-        pg::log(DEBUG1, "dtm coordinator leaves its database to a command that needs it for itself");
+        pg::log(DEBUG1,
+                "dtm coordinator leaves its database to a command that needs it for itself");
         leave(hub::Leaving::database_busy, 1);
     }
     if (!present) leave(hub::Leaving::no_extension, 0);
@@ -143,7 +160,8 @@ bool turn(Trouble& trouble, TimestampTz& next_check) {
         trouble.over();
         return true;
     } catch (const pg::PgError& error) {
-        if (error.sqlstate() == ERRCODE_UNDEFINED_TABLE || error.sqlstate() == ERRCODE_INVALID_SCHEMA_NAME) {
+        if (error.sqlstate() == ERRCODE_UNDEFINED_TABLE ||
+            error.sqlstate() == ERRCODE_INVALID_SCHEMA_NAME) {
             check_place();  // DROP EXTENSION is no trouble: it ends this process
         }
         trouble.report(error.what());
@@ -164,26 +182,40 @@ bool turn(Trouble& trouble, TimestampTz& next_check) {
         pg::call([&] {
             WaitEvent events[3];
             if (healthy) {
-                (void) WaitEventSetWait(wait_set, timeout, events, 3, wait_event);
+                (void)WaitEventSetWait(wait_set, timeout, events, 3, wait_event);
             } else {
-                // Answers may be waiting that nobody takes: without their descriptor, or it would spin.
-                (void) WaitLatch(nullptr, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
+                // Answers may be waiting that nobody takes: without their descriptor, or it would
+                // spin.
+                (void)WaitLatch(nullptr, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
             }
             ResetLatch(MyLatch);
             CHECK_FOR_INTERRUPTS();
         });
         reload_settings();
         healthy = turn(trouble, next_check);
-        pg::call([] { (void) pgstat_report_stat(false); });
+        pg::call([] { (void)pgstat_report_stat(false); });
     }
 }
 
+// lock_timeout cancels by a SIGINT that the process sends to itself. One that somebody else sends
+// is ignored: in a synchronous-replication wait it would let a decision out that no standby has.
+extern "C" void on_sigint(int signal, siginfo_t* info, void*) {
+    if (info->si_pid == MyProcPid) StatementCancelHandler(signal);
+}
+
+void handle_sigint() {
+    struct sigaction action = {};
+    action.sa_sigaction = on_sigint;
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, nullptr);
+}
+
 void connect(Oid database) {
+    handle_sigint();
     pg::call([database] {
         pqsignal(SIGHUP, SignalHandlerForConfigReload);
         pqsignal(SIGTERM, die);
-        // A cancel in a synchronous-replication wait would let a decision out that no standby has.
-        pqsignal(SIGINT, SIG_IGN);
         BackgroundWorkerUnblockSignals();
         BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
     });
@@ -205,7 +237,8 @@ void connect(Oid database) {
     run_loop();
 }
 
-void fill(::BackgroundWorker& worker, const char* type, const std::string& name, const char* function) {
+void fill(::BackgroundWorker& worker, const char* type, const std::string& name,
+          const char* function) {
     std::memset(&worker, 0, sizeof worker);
     std::strncpy(worker.bgw_name, name.c_str(), BGW_MAXLEN - 1);
     std::strncpy(worker.bgw_type, type, BGW_MAXLEN - 1);

@@ -100,8 +100,8 @@ bool Settler::write_alone(Active& a, core::Time now) {
 }
 
 void Settler::put_aside(Active& a, const std::string& why) {
-    pg::log(LOG, "dtm_pg cannot write the state of transaction " + a.gid() + " and puts it aside", why,
-            "See dtm.attention; dtm_retry_now() brings it back.");
+    pg::log(LOG, "dtm_pg cannot write the state of transaction " + a.gid() + " and puts it aside",
+            why, "See dtm.attention; dtm_retry_now() brings it back.");
     {
         pg::Transaction transaction;
         {

@@ -1,5 +1,6 @@
-// Writes what the decisions of one loop want written, in one transaction; isolates a row that cannot
-// be written, so that it stops nobody else; never waits for a row that somebody else has locked.
+// Writes what the decisions of one loop want written, in one transaction; isolates a row that
+// cannot be written, so that it stops nobody else; never waits for a row that somebody else has
+// locked.
 #pragma once
 
 #include "worker/actives.hpp"

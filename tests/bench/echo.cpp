@@ -1,6 +1,7 @@
 // The service that the benchmark's branches call: answers every HTTP/1.1 request with 200 and
-// {"dtm_result":"SUCCESS"}, keep-alive, one thread, epoll. It parses no more than it must to find the end
-// of a request, so that its CPU is not what is measured. It trusts its only client, the coordinator.
+// {"dtm_result":"SUCCESS"}, keep-alive, one thread, epoll. It parses no more than it must to find
+// the end of a request, so that its CPU is not what is measured. It trusts its only client, the
+// coordinator.
 //
 //     echo PORT        (prints "ready" when it listens; ends when its parent does)
 #include <arpa/inet.h>
@@ -114,7 +115,8 @@ private:
         }
         rest = std::string(in);
         // An answer is far smaller than the socket's buffer, and the client waits for it.
-        return out.empty() || send(fd, out.data(), out.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(out.size());
+        return out.empty() ||
+               send(fd, out.data(), out.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(out.size());
     }
 
     void close_connection(int fd) {

@@ -1,5 +1,5 @@
-// A ceiling: how many POSTs a second the coordinator's own HTTP client makes against the echo service when
-// nothing else is done with them. No PostgreSQL. Prints one JSON object.
+// A ceiling: how many POSTs a second the coordinator's own HTTP client makes against the echo
+// service when nothing else is done with them. No PostgreSQL. Prints one JSON object.
 //
 //     posts URL SECONDS IN_FLIGHT
 #include "net/client.hpp"
@@ -18,7 +18,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-const std::string payload = R"({"amount":30,"account":"a-benchmark-account","note":"sixty bytes or so"})";
+const std::string payload =
+    R"({"amount":30,"account":"a-benchmark-account","note":"sixty bytes or so"})";
 
 double cpu_seconds() {
     rusage usage{};
@@ -50,7 +51,8 @@ int main(int argc, char** argv) {
         dtm::net::Call call;
         call.id = ++started;
         call.post = true;
-        call.url = url + "?branch_id=01&gid=" + std::to_string(started) + "&op=action&trans_type=saga";
+        call.url =
+            url + "?branch_id=01&gid=" + std::to_string(started) + "&op=action&trans_type=saga";
         call.body = payload;
         call.headers = {"Content-Type: application/json"};
         calls.push_back(std::move(call));
@@ -78,10 +80,14 @@ int main(int argc, char** argv) {
     }
     std::sort(latencies.begin(), latencies.end());
     const auto at = [&](double q) {
-        return static_cast<double>(latencies[static_cast<std::size_t>(static_cast<double>(latencies.size() - 1) * q)]) / 1000;
+        return static_cast<double>(latencies[static_cast<std::size_t>(
+                   static_cast<double>(latencies.size() - 1) * q)]) /
+               1000;
     };
-    std::printf("{\"posts_per_s\": %.0f, \"failed\": %llu, \"in_flight\": %u, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
-                "\"cpu_s\": %.2f, \"seconds\": %.2f}\n",
-                static_cast<double>(latencies.size()) / took, static_cast<unsigned long long>(failed), in_flight,
-                at(0.5), at(0.99), cpu_seconds(), took);
+    std::printf(
+        "{\"posts_per_s\": %.0f, \"failed\": %llu, \"in_flight\": %u, \"p50_ms\": %.3f, "
+        "\"p99_ms\": %.3f, "
+        "\"cpu_s\": %.2f, \"seconds\": %.2f}\n",
+        static_cast<double>(latencies.size()) / took, static_cast<unsigned long long>(failed),
+        in_flight, at(0.5), at(0.99), cpu_seconds(), took);
 }
