@@ -20,13 +20,19 @@ struct Settings {
     std::string user_agent = "dtm_pg";
 };
 
+// "Name: value"; "Name:" removes libcurl's default. Shared, because most calls carry the same.
+using Headers = std::shared_ptr<const std::vector<std::string>>;
+
 struct Call {
     std::uint64_t id = 0;  // the caller's; comes back in the Reply
     bool post = false;
     std::string url;
     std::string_view body;  // must stay valid as long as `keep` lives
     std::shared_ptr<const void> keep;
-    std::vector<std::string> headers;         // "Name: value"; "Name:" removes libcurl's default
+    Headers headers;
+    // Goes before the calls that are not: finishing what has begun before beginning more keeps an
+    // overloaded coordinator's transactions short.
+    bool urgent = false;
     std::chrono::milliseconds timeout{3000};  // counts from the moment the call starts, not queues
 };
 

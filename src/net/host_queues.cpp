@@ -47,7 +47,7 @@ bool HostQueues::may_start(const Host& host) const {
 }
 
 void HostQueues::give_turn(Host& host) {
-    if (host.in_turn || host.waiting.empty() || host.in_flight >= max_per_host_) return;
+    if (host.in_turn || host.idle() || host.in_flight >= max_per_host_) return;
     turns_.push_back(&host);
     host.in_turn = true;
 }
@@ -57,7 +57,7 @@ void HostQueues::add(Call call) {
     const auto [entry, is_new] = hosts_.try_emplace(std::move(key));
     Host& host = entry->second;
     if (is_new) host.key = entry->first;
-    host.waiting.push_back(std::move(call));
+    (call.urgent ? host.urgent : host.waiting).push_back(std::move(call));
     ++waiting_;
     give_turn(host);
 }
@@ -79,8 +79,9 @@ std::optional<HostQueues::Next> HostQueues::take() {
         }
         turns_.erase(turn);
         host.in_turn = false;
-        Next next{std::move(host.waiting.front()), &host};
-        host.waiting.pop_front();
+        std::deque<Call>& queue = host.urgent.empty() ? host.waiting : host.urgent;
+        Next next{std::move(queue.front()), &host};
+        queue.pop_front();
         --waiting_;
         ++host.in_flight;
         ++in_flight_;
@@ -94,7 +95,7 @@ void HostQueues::finished(Host* host) {
     --host->in_flight;
     --in_flight_;
     give_turn(*host);
-    if (host->in_flight == 0 && host->waiting.empty() && hosts_.size() > max_idle_hosts) {
+    if (host->in_flight == 0 && host->idle() && hosts_.size() > max_idle_hosts) {
         hosts_.erase(hosts_.find(host->key));
     }
 }

@@ -1,6 +1,6 @@
-// Who may be called next: calls wait in one queue per host, first in, first out, and the hosts take
-// turns. Knows limits and nothing of sockets. It survives a host that never answers: such a host
-// fills its own limit and never another host's (P8).
+// Who may be called next: calls wait in queues per host, first in, first out, the urgent ones
+// before the others, and the hosts take turns. Knows limits and nothing of sockets. It survives a
+// host that never answers: such a host fills its own limit and never another host's (P8).
 #pragma once
 
 #include "net/client.hpp"
@@ -22,10 +22,12 @@ std::string host_key(std::string_view url);
 class HostQueues {
 public:
     struct Host {
+        std::deque<Call> urgent;
         std::deque<Call> waiting;
         std::uint32_t in_flight = 0;
         bool in_turn = false;  // member of turns_
         std::string key;
+        bool idle() const { return urgent.empty() && waiting.empty(); }
     };
 
     // A call that may start now. The host stays valid until finished() is told about it.

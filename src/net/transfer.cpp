@@ -86,7 +86,7 @@ void Transfer::set_constant_options() {
 void Transfer::start_over() {
     curl_easy_reset(easy_.get());
     header_list_.reset();
-    headers_.clear();
+    headers_.reset();
     user_agent_.clear();
     set_constant_options();
 }
@@ -125,7 +125,7 @@ void Transfer::begin(Call call, HostQueues::Host* host, const Settings& settings
     set_headers(call_.headers);
 }
 
-void Transfer::set_headers(std::vector<std::string>& headers) {
+void Transfer::set_headers(const Headers& headers) {
     // Consecutive calls mostly carry the same headers, and the list is a dozen allocations.
     if (header_list_ && headers == headers_) return;
     std::unique_ptr<curl_slist, ListDeleter> list;
@@ -136,10 +136,12 @@ void Transfer::set_headers(std::vector<std::string>& headers) {
         list.reset(longer);
     };
     append("Expect:");  // no 100-continue round trip for large bodies
-    for (const std::string& header : headers) append(header.c_str());
+    if (headers) {
+        for (const std::string& header : *headers) append(header.c_str());
+    }
     set(CURLOPT_HTTPHEADER, list.get());
     header_list_ = std::move(list);
-    headers_ = std::move(headers);
+    headers_ = headers;
 }
 
 curl_socket_t Transfer::on_open(void* self, curlsocktype, curl_sockaddr* address) noexcept {

@@ -51,7 +51,7 @@ private:
     void set(CURLoption option, T value);
     void set_constant_options();
     void start_over();
-    void set_headers(std::vector<std::string>& headers);
+    void set_headers(const Headers& headers);
     std::string error_text(CURLcode result) const;
     void release();
 
@@ -64,7 +64,7 @@ private:
 
     SocketObserver& sockets_;
     std::unique_ptr<curl_slist, ListDeleter> header_list_;
-    std::vector<std::string> headers_;  // what header_list_ was made of
+    Headers headers_;  // what header_list_ was made of
     std::unique_ptr<CURL, EasyDeleter> easy_;
     std::string user_agent_;
     Call call_;

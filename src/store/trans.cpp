@@ -143,6 +143,8 @@ void find_conflicts(const pg::Rows& written, std::span<const Settlement> all,
     for (const auto& [gid, i] : missing) conflicts.push_back(i);
 }
 
+// "= ANY (ARRAY[u.gid])" and not "= u.gid": with statistics from a moment when the table was small,
+// the plain join is planned as a scan of the whole key for each row of the batch.
 void settle_clean(std::span<const Settlement> all, std::span<const std::size_t> which,
                   core::Time now, std::vector<std::size_t>& conflicts) {
     static Statement statement(
@@ -150,7 +152,8 @@ void settle_clean(std::span<const Settlement> all, std::span<const std::size_t> 
         "1,"
         " attempts = u.attempts, update_time = $4, finish_time = $4, next_cron_time = NULL"
         " FROM unnest($1, $2, $3) AS u(gid, version, attempts)"
-        " WHERE t.gid OPERATOR(pg_catalog.=) u.gid AND t.version OPERATOR(pg_catalog.=) u.version"
+        " WHERE t.gid OPERATOR(pg_catalog.=) ANY (ARRAY[u.gid]) AND t.version "
+        "OPERATOR(pg_catalog.=) u.version"
         " RETURNING t.gid",
         {TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID});
     std::vector<std::optional<std::string_view>> gids;
@@ -178,7 +181,8 @@ constexpr const char* settle_whole_sql =
     " rollback_reason = COALESCE(u.reason, t.rollback_reason)"
     " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
     " AS u(gid, version, status, progress, attempts, interval_s, due, last_error, reason)"
-    " WHERE t.gid OPERATOR(pg_catalog.=) u.gid AND t.version OPERATOR(pg_catalog.=) u.version"
+    " WHERE t.gid OPERATOR(pg_catalog.=) ANY (ARRAY[u.gid]) AND t.version OPERATOR(pg_catalog.=) "
+    "u.version"
     " RETURNING t.gid";
 
 void settle_whole(std::span<const Settlement> all, std::span<const std::size_t> which,

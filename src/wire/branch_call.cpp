@@ -96,12 +96,15 @@ bool has_header(const Request& request, std::string_view name) {
     return false;
 }
 
-std::vector<std::string> headers(const Request& request) {
-    std::vector<std::string> out;
+std::shared_ptr<const std::vector<std::string>> headers(const Request& request) {
+    static const auto plain = std::make_shared<const std::vector<std::string>>(
+        std::vector<std::string>{"Content-Type: application/json", "Accept: application/json"});
     const auto& own = request.options.branch_headers;
+    if (own.empty()) return plain;
+    std::vector<std::string> out;
     out.reserve(2 + own.size());
     for (const std::string_view name : {"Content-Type", "Accept"}) {
-        if (own.empty() || !has_header(request, name)) {
+        if (!has_header(request, name)) {
             out.push_back(std::string(name) + ": application/json");
         }
     }
@@ -109,7 +112,7 @@ std::vector<std::string> headers(const Request& request) {
         // libcurl reads "Name:" as "do not send it" and "Name;" as "send it empty".
         out.push_back(value.empty() ? name + ";" : name + ": " + value);
     }
-    return out;
+    return std::make_shared<const std::vector<std::string>>(std::move(out));
 }
 
 }  // namespace

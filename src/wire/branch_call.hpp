@@ -18,7 +18,8 @@ struct BranchCall {
     // Points into *keep; the payload's bytes travel untouched and uncopied from row to socket.
     std::string_view body;
     std::shared_ptr<const void> keep;
-    std::vector<std::string> headers;  // "Name: value"
+    // "Name: value"; shared by all calls without headers of their own.
+    std::shared_ptr<const std::vector<std::string>> headers;
     core::Seconds timeout{3};
 };
 

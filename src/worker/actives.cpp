@@ -18,6 +18,26 @@ namespace {
 // Beyond this, waking up is left to the sweep: the queue stays small whatever waits in the table.
 constexpr std::size_t max_alarms = 100000;
 
+// The id of a call says whose it is: an operation is called once at a time, and ids of transactions
+// are never used again, so an answer finds its transaction or nobody.
+struct CallId {
+    std::uint64_t active;
+    std::uint32_t branch;
+    core::Op op;
+
+    static constexpr int branch_bits = 22, op_bits = 2;
+    std::uint64_t pack() const {
+        return active << (branch_bits + op_bits) | std::uint64_t{branch} << op_bits |
+               static_cast<std::uint64_t>(op);
+    }
+    static CallId unpack(std::uint64_t id) {
+        return {id >> (branch_bits + op_bits),
+                static_cast<std::uint32_t>(id >> op_bits & ((1u << branch_bits) - 1)),
+                static_cast<core::Op>(id & ((1u << op_bits) - 1))};
+    }
+};
+constexpr std::uint64_t alert_call = 0;  // transactions count from 1
+
 core::State state_of(const store::Row& row, const core::Request& request, TransactionId first_xid) {
     core::State state;
     if (row.progress) {
@@ -110,15 +130,14 @@ void Actives::add(const store::Row& row, TransactionId first_xid, core::Time now
 }
 
 void Actives::answer(net::Reply&& reply, core::Time now) {
-    const auto found = flights_.find(reply.id);
-    if (found == flights_.end()) return;  // an alert, or a call of a transaction that was forgotten
-    const Flight flight = found->second;
-    flights_.erase(found);
-    const auto active = by_id_.find(flight.active);
-    if (active == by_id_.end()) return;
+    if (reply.id == alert_call) return;
+    --in_flight_;
+    const CallId id = CallId::unpack(reply.id);
+    const auto active = by_id_.find(id.active);
+    if (active == by_id_.end()) return;  // it was put aside in the meantime
     Active& a = *active->second;
     --a.in_flight;
-    core::Answer answer{flight.branch, flight.op, {}};
+    core::Answer answer{id.branch, id.op, {}};
     if (reply.status == 0) {
         answer.outcome = {core::Result::error, std::move(reply.error)};
     } else {
@@ -183,14 +202,16 @@ void Actives::absorb(Active& a, core::Decision&& decision) {
 void Actives::release(Active& a, const core::Call& call) {
     wire::BranchCall made = wire::branch_call(a.request, call.branch, call.op, hub::policy());
     net::Call out;
-    out.id = next_id_++;
+    out.id = CallId{a.id, call.branch, call.op}.pack();
     out.post = made.post;
     out.url = std::move(made.url);
     out.body = made.body;
     out.keep = std::move(made.keep);
     out.headers = std::move(made.headers);
     out.timeout = made.timeout;
-    flights_.emplace(out.id, Flight{a.id, call.branch, call.op});
+    out.urgent = a.begun || a.state.status == core::Status::aborting;
+    a.begun = true;
+    ++in_flight_;
     ++a.in_flight;
     outbox_.push_back(std::move(out));
 }
@@ -203,12 +224,14 @@ void Actives::send_alert(const Active& a, const core::Alert& alert) {
         a.gid(), a.state.status, wire::branch_url(*a.request, alert.branch, alert.op), alert.error,
         alert.retry_count));
     net::Call out;
-    out.id = next_id_++;
+    out.id = alert_call;
     out.post = true;
     out.url = url;
     out.body = *body;
     out.keep = std::move(body);
-    out.headers = {"Content-Type: application/json"};
+    static const net::Headers json = std::make_shared<const std::vector<std::string>>(
+        std::vector<std::string>{"Content-Type: application/json"});
+    out.headers = json;
     out.timeout = core::Seconds{hub::settings.request_timeout_s};
     outbox_.push_back(std::move(out));
 }

@@ -24,6 +24,7 @@ struct Active {
     std::int64_t version = 0;     // of the row as last read or written
     std::uint32_t in_flight = 0;  // calls released and unanswered
     core::Write dirty = core::Write::none;
+    bool begun = false;            // a call has left in this life
     bool listed = false;           // in Actives::dirty_, once, whatever `dirty` has become since
     std::vector<core::Call> held;  // calls that leave after the next settle
     std::optional<core::Time> wake;
@@ -46,7 +47,7 @@ public:
 
     Active* find(std::string_view gid);
     std::size_t size() const { return by_id_.size(); }
-    std::uint32_t in_flight() const { return static_cast<std::uint32_t>(flights_.size()); }
+    std::uint32_t in_flight() const { return in_flight_; }
 
     // Calls that may leave at once, and alerts; emptied by the caller.
     std::vector<net::Call>& outbox() { return outbox_; }
@@ -64,11 +65,6 @@ public:
     std::optional<core::Time> next_wake() const;
 
 private:
-    struct Flight {
-        std::uint64_t active;
-        std::uint32_t branch;
-        core::Op op;
-    };
     struct Alarm {
         core::Time at;
         std::uint64_t active;  // 0: it has left memory and is known by its gid
@@ -84,10 +80,10 @@ private:
     // A transaction that only waits leaves memory; an alarm or the sweep brings it back.
     void let_go_if_idle(Active& a, core::Time now);
 
-    std::uint64_t next_id_ = 1;  // of transactions and of calls
+    std::uint64_t next_id_ = 1;
+    std::uint32_t in_flight_ = 0;
     std::unordered_map<std::uint64_t, std::unique_ptr<Active>> by_id_;
     std::unordered_map<std::string_view, Active*> by_gid_;  // keys point into the requests
-    std::unordered_map<std::uint64_t, Flight> flights_;
     std::vector<std::uint64_t> dirty_;
     std::vector<std::string> reloadable_;
     std::vector<net::Call> outbox_;

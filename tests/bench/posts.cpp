@@ -46,6 +46,8 @@ int main(int argc, char** argv) {
     std::vector<dtm::net::Reply> replies;
     std::vector<std::int64_t> latencies;
     std::uint64_t started = 0, failed = 0;
+    const auto headers = std::make_shared<const std::vector<std::string>>(
+        std::vector<std::string>{"Content-Type: application/json"});
 
     const auto add = [&] {
         dtm::net::Call call;
@@ -54,7 +56,7 @@ int main(int argc, char** argv) {
         call.url =
             url + "?branch_id=01&gid=" + std::to_string(started) + "&op=action&trans_type=saga";
         call.body = payload;
-        call.headers = {"Content-Type: application/json"};
+        call.headers = headers;
         calls.push_back(std::move(call));
     };
     const auto begin = Clock::now();

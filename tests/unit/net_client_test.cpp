@@ -1,9 +1,6 @@
 // The network thread against a server that misbehaves. Every test waits for what must happen; the
 // only times are generous limits above which something hangs.
-#include "fault_server.hpp"
-#include "net/client.hpp"
-
-#include <gtest/gtest.h>
+#include "net_testkit.hpp"
 
 #include <dlfcn.h>
 #include <netdb.h>
@@ -36,63 +33,8 @@ extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo
 namespace {
 
 using namespace dtm::net;
+using namespace dtm::net::test;
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
-
-// A test that is stuck fails after this time; no test depends on how fast it is.
-constexpr auto patience = 30s;
-
-Call make_call(std::uint64_t id, std::string url, std::chrono::milliseconds timeout = 20s) {
-    Call call;
-    call.id = id;
-    call.url = std::move(url);
-    call.timeout = timeout;
-    call.headers = {"Content-Type: application/json", "Accept: application/json"};
-    return call;
-}
-
-Call make_post(std::uint64_t id, std::string url, std::string body) {
-    Call call = make_call(id, std::move(url));
-    const auto kept = std::make_shared<const std::string>(std::move(body));
-    call.post = true;
-    call.body = *kept;
-    call.keep = kept;
-    return call;
-}
-
-class Caller {
-public:
-    explicit Caller(Settings settings = {}) : client(std::move(settings)) {}
-
-    void send(Call call) {
-        std::vector<Call> calls;
-        calls.push_back(std::move(call));
-        client.submit(calls);
-        EXPECT_TRUE(calls.empty());
-    }
-
-    // Replies in order of arrival, as soon as there are `count` of them (or patience is over).
-    const std::vector<Reply>& wait_for(std::size_t count) {
-        const auto end = Clock::now() + patience;
-        while (replies.size() < count && Clock::now() < end) {
-            pollfd wait{client.ready_fd(), POLLIN, 0};
-            ::poll(&wait, 1, 100);
-            client.drain(replies);
-        }
-        EXPECT_GE(replies.size(), count);
-        if (replies.size() < count) replies.resize(count);
-        return replies;
-    }
-
-    Reply ask(Call call) {
-        replies.clear();
-        send(std::move(call));
-        return wait_for(1)[0];
-    }
-
-    Client client;
-    std::vector<Reply> replies;
-};
 
 TEST(NetClient, AnswersCarryIdStatusAndBody) {
     fault::Server server;
@@ -148,7 +90,7 @@ TEST(NetClient, HeadersOfACallDoNotStayForTheNext) {
     fault::Server server;
     Caller caller;
     Call call = make_call(1, server.url("/ok"));
-    call.headers = {"X-Empty;", "X-One: 1", "Accept:", "User-Agent: mine"};
+    call.headers = make_headers({"X-Empty;", "X-One: 1", "Accept:", "User-Agent: mine"});
     caller.ask(std::move(call));
     caller.ask(make_call(2, server.url("/ok")));
     const auto seen = server.seen();
@@ -329,97 +271,6 @@ TEST(NetClient, ConnectionsClosedByThePeerAreReplaced) {
 }
 
 // ---- limits and fairness ------------------------------------------------------------------------
-
-TEST(NetClient, LimitPerHostIsKept) {
-    fault::Server server;
-    Settings settings;
-    settings.max_in_flight_per_host = 3;
-    Caller caller(settings);
-    for (std::uint64_t id = 0; id < 20; ++id) caller.send(make_call(id, server.url("/hold")));
-    ASSERT_TRUE(server.wait_for_held(3));
-    // All the others have been handed over and wait.
-    const auto end = Clock::now() + patience;
-    while (caller.client.stats().queued != 17 && Clock::now() < end) std::this_thread::yield();
-    EXPECT_EQ(caller.client.stats().in_flight, 3u);
-    server.release();
-    caller.wait_for(20);
-    EXPECT_EQ(server.most_at_once(), 3u);
-}
-
-TEST(NetClient, LimitOfAllCallsIsKept) {
-    fault::Server first;
-    fault::Server second;
-    Settings settings;
-    settings.max_in_flight = 4;
-    Caller caller(settings);
-    for (std::uint64_t id = 0; id < 20; ++id) {
-        caller.send(make_call(id, (id % 2 == 0 ? first : second).url("/hold")));
-    }
-    ASSERT_TRUE(first.wait_for_held(2));
-    ASSERT_TRUE(second.wait_for_held(2));
-    EXPECT_LE(caller.client.stats().in_flight, 4u);
-    first.release();
-    second.release();
-    caller.wait_for(20);
-    EXPECT_LE(first.most_at_once(), 4u);
-    EXPECT_LE(second.most_at_once(), 4u);
-}
-
-TEST(NetClient, CallsOfAHostStartInOrder) {
-    fault::Server server;
-    Settings settings;
-    settings.max_in_flight_per_host = 1;
-    Caller caller(settings);
-    for (std::uint64_t id = 0; id < 100; ++id) {
-        caller.send(make_call(id, server.url("/ok?" + std::to_string(id))));
-    }
-    const auto replies = caller.wait_for(100);
-    const auto seen = server.seen();
-    for (std::size_t i = 0; i < 100; ++i) {
-        EXPECT_EQ(replies[i].id, i);
-        EXPECT_EQ(seen.at(i).target, "/ok?" + std::to_string(i));
-    }
-}
-
-TEST(NetClient, DeadHostsDoNotStarveALiveOne) {
-    fault::Server dead_one;
-    fault::Server dead_two;
-    fault::Server live;
-    Settings settings;
-    settings.max_in_flight = 16;
-    settings.max_in_flight_per_host = 16;  // a dead host may fill everything but the reserve
-    Caller caller(settings);
-    std::vector<Call> calls;
-    for (std::uint64_t id = 0; id < 500; ++id) {
-        calls.push_back(make_call(1000 + id, dead_one.url("/hold"), 10min));
-        calls.push_back(make_call(2000 + id, dead_two.url("/hold"), 10min));
-    }
-    caller.client.submit(calls);
-    ASSERT_TRUE(dead_one.wait_for_held(1));
-    for (std::uint64_t id = 0; id < 50; ++id) caller.send(make_call(id, live.url("/ok")));
-    for (const Reply& reply : caller.wait_for(50)) {
-        EXPECT_LT(reply.id, 50u);
-        EXPECT_EQ(reply.status, 200) << reply.error;
-    }
-}
-
-TEST(NetClient, ConfigureAppliesToWaitingCalls) {
-    fault::Server server;
-    Settings settings;
-    settings.max_in_flight_per_host = 1;
-    Caller caller(settings);
-    for (std::uint64_t id = 0; id < 10; ++id) caller.send(make_call(id, server.url("/hold")));
-    ASSERT_TRUE(server.wait_for_held(1));
-    settings.max_in_flight_per_host = 5;
-    settings.user_agent = "another";
-    caller.client.configure(settings);
-    ASSERT_TRUE(server.wait_for_held(5));
-    server.release();
-    caller.wait_for(10);
-    EXPECT_EQ(server.seen().back().headers.at("User-Agent"), "another");
-}
-
-// ---- the end ------------------------------------------------------------------------------------
 
 // Bounded by 100 ms in the contract; sanitizers and a busy machine get a multiple, a hang does not.
 constexpr auto destruction_limit = 5s;

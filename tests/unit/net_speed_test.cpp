@@ -106,7 +106,9 @@ TEST(NetSpeed, DISABLED_PostsPerSecond) {
         call.post = true;
         call.url = url;
         call.body = body;
-        call.headers = {"Content-Type: application/json", "Accept: application/json"};
+        static const Headers headers = std::make_shared<const std::vector<std::string>>(
+            std::vector<std::string>{"Content-Type: application/json", "Accept: application/json"});
+        call.headers = headers;
         calls.push_back(std::move(call));
     };
     for (std::uint64_t id = 0; id < in_flight; ++id) add_call(id);

@@ -35,7 +35,7 @@ TEST(WireBranchCall, Action) {
     EXPECT_EQ(call.url, "http://a/TransOut?branch_id=01&gid=gid1&op=action&trans_type=saga");
     EXPECT_EQ(call.body, R"({"amount":30})");
     EXPECT_EQ(call.body.data(), request->payloads[0].data());  // not copied
-    EXPECT_EQ(call.headers, json_headers);
+    EXPECT_EQ(*call.headers, json_headers);
     EXPECT_EQ(call.timeout, core::Seconds(3));
 }
 
@@ -60,7 +60,7 @@ TEST(WireBranchCall, EmptyPayloadIsAGet) {
     EXPECT_FALSE(call.post);
     EXPECT_EQ(call.body, "");
     EXPECT_EQ(call.url, "http://b?branch_id=02&gid=gid1&op=action&trans_type=saga");
-    EXPECT_EQ(call.headers, json_headers);
+    EXPECT_EQ(*call.headers, json_headers);
 }
 
 TEST(WireBranchCall, QueryPrepared) {
@@ -120,7 +120,7 @@ TEST(WireBranchCall, HeadersOfTheRequestOverride) {
     auto request = saga();
     request->options.branch_headers = {
         {"X-A", "v"}, {"content-type", "text/plain"}, {"X-Empty", ""}};
-    EXPECT_EQ(branch_call(request, 0, Op::action, {}).headers,
+    EXPECT_EQ(*branch_call(request, 0, Op::action, {}).headers,
               (std::vector<std::string>{"Accept: application/json", "X-A: v", "X-Empty;",
                                         "content-type: text/plain"}));
 }

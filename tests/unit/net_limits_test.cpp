@@ -1,0 +1,101 @@
+// The limits of the network client, in all and per host, and that a dead host starves nobody (P8).
+#include "net_testkit.hpp"
+
+#include <map>
+
+namespace {
+
+using namespace dtm::net;
+using namespace dtm::net::test;
+using namespace std::chrono_literals;
+
+TEST(NetLimits, LimitPerHostIsKept) {
+    fault::Server server;
+    Settings settings;
+    settings.max_in_flight_per_host = 3;
+    Caller caller(settings);
+    for (std::uint64_t id = 0; id < 20; ++id) caller.send(make_call(id, server.url("/hold")));
+    ASSERT_TRUE(server.wait_for_held(3));
+    // All the others have been handed over and wait.
+    const auto end = Clock::now() + patience;
+    while (caller.client.stats().queued != 17 && Clock::now() < end) std::this_thread::yield();
+    EXPECT_EQ(caller.client.stats().in_flight, 3u);
+    server.release();
+    caller.wait_for(20);
+    EXPECT_EQ(server.most_at_once(), 3u);
+}
+
+TEST(NetLimits, LimitOfAllCallsIsKept) {
+    fault::Server first;
+    fault::Server second;
+    Settings settings;
+    settings.max_in_flight = 4;
+    Caller caller(settings);
+    for (std::uint64_t id = 0; id < 20; ++id) {
+        caller.send(make_call(id, (id % 2 == 0 ? first : second).url("/hold")));
+    }
+    ASSERT_TRUE(first.wait_for_held(2));
+    ASSERT_TRUE(second.wait_for_held(2));
+    EXPECT_LE(caller.client.stats().in_flight, 4u);
+    first.release();
+    second.release();
+    caller.wait_for(20);
+    EXPECT_LE(first.most_at_once(), 4u);
+    EXPECT_LE(second.most_at_once(), 4u);
+}
+
+TEST(NetLimits, CallsOfAHostStartInOrder) {
+    fault::Server server;
+    Settings settings;
+    settings.max_in_flight_per_host = 1;
+    Caller caller(settings);
+    for (std::uint64_t id = 0; id < 100; ++id) {
+        caller.send(make_call(id, server.url("/ok?" + std::to_string(id))));
+    }
+    const auto replies = caller.wait_for(100);
+    const auto seen = server.seen();
+    for (std::size_t i = 0; i < 100; ++i) {
+        EXPECT_EQ(replies[i].id, i);
+        EXPECT_EQ(seen.at(i).target, "/ok?" + std::to_string(i));
+    }
+}
+
+TEST(NetLimits, DeadHostsDoNotStarveALiveOne) {
+    fault::Server dead_one;
+    fault::Server dead_two;
+    fault::Server live;
+    Settings settings;
+    settings.max_in_flight = 16;
+    settings.max_in_flight_per_host = 16;  // a dead host may fill everything but the reserve
+    Caller caller(settings);
+    std::vector<Call> calls;
+    for (std::uint64_t id = 0; id < 500; ++id) {
+        calls.push_back(make_call(1000 + id, dead_one.url("/hold"), 10min));
+        calls.push_back(make_call(2000 + id, dead_two.url("/hold"), 10min));
+    }
+    caller.client.submit(calls);
+    ASSERT_TRUE(dead_one.wait_for_held(1));
+    for (std::uint64_t id = 0; id < 50; ++id) caller.send(make_call(id, live.url("/ok")));
+    for (const Reply& reply : caller.wait_for(50)) {
+        EXPECT_LT(reply.id, 50u);
+        EXPECT_EQ(reply.status, 200) << reply.error;
+    }
+}
+
+TEST(NetLimits, ConfigureAppliesToWaitingCalls) {
+    fault::Server server;
+    Settings settings;
+    settings.max_in_flight_per_host = 1;
+    Caller caller(settings);
+    for (std::uint64_t id = 0; id < 10; ++id) caller.send(make_call(id, server.url("/hold")));
+    ASSERT_TRUE(server.wait_for_held(1));
+    settings.max_in_flight_per_host = 5;
+    settings.user_agent = "another";
+    caller.client.configure(settings);
+    ASSERT_TRUE(server.wait_for_held(5));
+    server.release();
+    caller.wait_for(10);
+    EXPECT_EQ(server.seen().back().headers.at("User-Agent"), "another");
+}
+
+}  // namespace
