@@ -31,8 +31,8 @@ Row read_row(const pg::Rows& rows, std::size_t i) {
     if (type && status) {
         row.type = *type;
         row.status = *status;
-    } else if (!row.attention) {
-        row.attention = "this version of dtm_pg does not know the type or the status of this row";
+    } else {
+        row.unreadable = "this version of dtm_pg does not know its type or its status";
     }
     return row;
 }

@@ -39,9 +39,9 @@ struct Row {
     std::optional<core::Time> next_cron_time;
     TransactionId xmin = InvalidTransactionId;
     std::optional<std::string> attention;
+    std::optional<std::string> unreadable;  // type or status are of another version: why
 };
-// Unknown gids are left out. A row whose type or status this version does not know has `attention`
-// set.
+// Unknown gids are left out.
 std::vector<Row> load(std::span<const std::string> gids);
 std::optional<Row> load_one(std::string_view gid);
 // The same with the row locked against concurrent writers (verbs).

@@ -136,7 +136,8 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
         if (a->version != row.version && !a->reload) actives_.changed_by_others(*a);
         return;
     }
-    if (core::is_final(row.status) || row.attention) return;
+    if (row.unreadable) unreadable_.push_back({row.gid, row.version, *row.unreadable});
+    if (core::is_final(row.status) || row.attention || row.unreadable) return;
     if (workers_ > 1 && hub::slice_of(row.gid, workers_) != worker_) return;
     try {
         actives_.add(row, first_xid_, now);
@@ -201,7 +202,7 @@ void Coordinator::turn() {
         hub::set_gauges(static_cast<std::uint32_t>(actives_.size()), actives_.in_flight());
         return;
     }
-    if (!database_round(announced, sweeping, now)) return;
+    if (!database_round(announced, sweeping, now)) return send();
     // A synchronous wait that was cancelled leaves an interrupt behind: nothing may be sent then.
     pg::call([] { CHECK_FOR_INTERRUPTS(); });
     settler_.committed(pg::now());

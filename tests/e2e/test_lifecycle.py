@@ -243,8 +243,8 @@ def test_smart_shutdown_ends(own_cluster, session, one):
 
 @pytest.mark.settings({"max_worker_processes": 3})
 def test_no_free_worker_slot_is_said_once(own_cluster):
-    """The launchers (ours and that of logical replication) and one coordinator take all slots. The second database waits, and the log says why
-    without being flooded; when a slot is free it is served."""
+    """The launchers (ours and that of logical replication) and one coordinator take all slots. The second database
+    waits, and the log says why without being flooded; when a slot is free it is served."""
     own_cluster.sql("create database late", dbname="postgres")
     before = own_cluster.log_size()
     own_cluster.sql("create extension dtm_pg", dbname="late")
