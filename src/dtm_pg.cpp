@@ -8,10 +8,10 @@ extern "C" {
 #pragma GCC visibility push(default)  // before PostgreSQL 16 the macro does not say so itself
 PG_MODULE_MAGIC;
 #pragma GCC visibility pop
-DTM_EXPORT void _PG_init(void);
+DTM_EXPORT void _PG_init(void);  // NOLINT(bugprone-reserved-identifier): PostgreSQL's name
 }
 
-extern "C" void _PG_init(void) {
+extern "C" void _PG_init(void) {  // NOLINT(bugprone-reserved-identifier): PostgreSQL's name
     dtm::pg::entry([]() -> Datum {
         dtm::hub::define_settings();
         // pg_upgrade starts servers whose tables must not be touched.

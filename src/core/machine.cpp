@@ -16,7 +16,7 @@ using enum Status;
 using T = TransType;
 using On = Trigger;
 
-constexpr std::array kEdges{
+constexpr std::array edges{
     Edge{T::msg, prepared, On::submit, submitted,
          "the client committed its local transaction, so the message must be delivered"},
     Edge{T::msg, prepared, On::query_success, submitted,
@@ -46,7 +46,7 @@ constexpr std::array kEdges{
 };
 
 // A message cannot roll back, so it never gets here. tcc, xa and workflow are not driven yet.
-constexpr std::array kUnreachable{std::pair{T::msg, aborting}};
+constexpr std::array unreachable{std::pair{T::msg, aborting}};
 
 constexpr bool same_source(const Edge& e, T type, Status from) {
     return e.type == type && e.from == from;
@@ -54,8 +54,8 @@ constexpr bool same_source(const Edge& e, T type, Status from) {
 
 constexpr bool ordered_and_unambiguous() {
     const auto key = [](const Edge& e) { return std::tuple(e.type, e.from, e.trigger); };
-    for (std::size_t i = 1; i < kEdges.size(); ++i)
-        if (!(key(kEdges[i - 1]) < key(kEdges[i]))) return false;
+    for (std::size_t i = 1; i < edges.size(); ++i)
+        if (!(key(edges[i - 1]) < key(edges[i]))) return false;
     return true;
 }
 
@@ -63,17 +63,17 @@ constexpr bool complete() {
     for (T type : {T::msg, T::saga})
         for (Status from : {prepared, submitted, aborting, succeed, failed}) {
             const bool has_row = std::ranges::any_of(
-                kEdges, [&](const Edge& e) { return same_source(e, type, from); });
+                edges, [&](const Edge& e) { return same_source(e, type, from); });
             const bool listed =
                 is_final(from) ||
-                std::ranges::find(kUnreachable, std::pair{type, from}) != kUnreachable.end();
+                std::ranges::find(unreachable, std::pair{type, from}) != unreachable.end();
             if (has_row == listed) return false;
         }
     return true;
 }
 
 constexpr bool explained() {
-    return std::ranges::none_of(kEdges, [](const Edge& e) { return e.why.empty(); });
+    return std::ranges::none_of(edges, [](const Edge& e) { return e.why.empty(); });
 }
 
 static_assert(ordered_and_unambiguous(), "two rows share (type, from, trigger), or order is lost");
@@ -89,18 +89,18 @@ void append_type(std::string& chart, T type) {
     const std::string name(to_string(type));
     chart += "  state " + name + " {\n";
     for (Status s : {prepared, submitted, aborting, succeed, failed})
-        if (std::ranges::find(kUnreachable, std::pair{type, s}) == kUnreachable.end())
+        if (std::ranges::find(unreachable, std::pair{type, s}) == unreachable.end())
             chart += "    state \"" + std::string(to_string(s)) + "\" as " + name + "_" +
                      std::string(to_string(s)) + "\n";
-    for (auto e = kEdges.begin(); e != kEdges.end(); ++e) {
+    for (auto e = edges.begin(); e != edges.end(); ++e) {
         const auto parallel = [&](const Edge& o) {
             return same_source(o, e->type, e->from) && o.to == e->to;
         };
         // Parallel edges share one arrow, drawn where the first of them stands.
-        if (e->type != type || std::any_of(kEdges.begin(), e, parallel)) continue;
+        if (e->type != type || std::any_of(edges.begin(), e, parallel)) continue;
         chart += "    " + node(*e, e->from) + " --> " + node(*e, e->to) + " : ";
         std::string_view separator;
-        for (const Edge& o : kEdges) {
+        for (const Edge& o : edges) {
             if (!parallel(o)) continue;
             chart += separator;
             chart += to_string(o.trigger);
@@ -116,17 +116,17 @@ void append_type(std::string& chart, T type) {
 }  // namespace
 
 std::string_view to_string(Trigger t) {
-    constexpr std::array<std::string_view, 10> kNames{
+    constexpr std::array<std::string_view, 10> names{
         "submit",          "all_succeeded", "action_failure", "timeout", "retry_limit",
         "all_compensated", "query_success", "query_failure",  "abort",   "force_stop"};
     const auto i = static_cast<std::size_t>(t);
-    return i < kNames.size() ? kNames[i] : "?";
+    return i < names.size() ? names[i] : "?";
 }
 
-std::span<const Edge> transitions() { return kEdges; }
+std::span<const Edge> transitions() { return edges; }
 
 std::optional<Status> target(TransType type, Status from, Trigger trigger) {
-    for (const Edge& e : kEdges)
+    for (const Edge& e : edges)
         if (same_source(e, type, from) && e.trigger == trigger) return e.to;
     return std::nullopt;
 }

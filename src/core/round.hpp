@@ -12,8 +12,8 @@
 namespace dtm::core {
 
 // A century. Above it create_time + option leaves the range of a microsecond timestamp.
-constexpr Seconds kLongest{100LL * 365 * 86400};
-constexpr Seconds bounded(Seconds s) { return std::clamp(s, Seconds{0}, kLongest); }
+constexpr Seconds longest{100LL * 365 * 86400};
+constexpr Seconds bounded(Seconds s) { return std::clamp(s, Seconds{0}, longest); }
 
 struct Round {
     const Request& request;

@@ -9,11 +9,11 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::array kTransTypes{"msg"sv, "saga"sv, "tcc"sv, "xa"sv, "workflow"sv};
-constexpr std::array kStatuses{"prepared"sv, "submitted"sv, "aborting"sv, "succeed"sv, "failed"sv};
-constexpr std::array kBranchStatuses{"prepared"sv, "succeed"sv, "failed"sv};
-constexpr std::array kOps{"action"sv, "compensate"sv, "msg"sv};
-constexpr std::array kResults{"SUCCESS"sv, "FAILURE"sv, "ONGOING"sv, "ERROR"sv};
+constexpr std::array trans_types{"msg"sv, "saga"sv, "tcc"sv, "xa"sv, "workflow"sv};
+constexpr std::array statuses{"prepared"sv, "submitted"sv, "aborting"sv, "succeed"sv, "failed"sv};
+constexpr std::array branch_statuses{"prepared"sv, "succeed"sv, "failed"sv};
+constexpr std::array ops{"action"sv, "compensate"sv, "msg"sv};
+constexpr std::array results{"SUCCESS"sv, "FAILURE"sv, "ONGOING"sv, "ERROR"sv};
 
 template <typename Enum, std::size_t N>
 std::string_view name(const std::array<std::string_view, N>& names, Enum e) {
@@ -30,15 +30,15 @@ std::optional<Enum> parse(const std::array<std::string_view, N>& names, std::str
 
 }  // namespace
 
-std::string_view to_string(TransType t) { return name(kTransTypes, t); }
-std::string_view to_string(Status s) { return name(kStatuses, s); }
-std::string_view to_string(BranchStatus s) { return name(kBranchStatuses, s); }
-std::string_view to_string(Op op) { return name(kOps, op); }
-std::string_view to_string(Result r) { return name(kResults, r); }
+std::string_view to_string(TransType t) { return name(trans_types, t); }
+std::string_view to_string(Status s) { return name(statuses, s); }
+std::string_view to_string(BranchStatus s) { return name(branch_statuses, s); }
+std::string_view to_string(Op op) { return name(ops, op); }
+std::string_view to_string(Result r) { return name(results, r); }
 
 std::optional<TransType> parse_trans_type(std::string_view text) {
-    return parse<TransType>(kTransTypes, text);
+    return parse<TransType>(trans_types, text);
 }
-std::optional<Status> parse_status(std::string_view text) { return parse<Status>(kStatuses, text); }
+std::optional<Status> parse_status(std::string_view text) { return parse<Status>(statuses, text); }
 
 }  // namespace dtm::core

@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t read_factor = 16;
 
 // All header lines of one answer together. libcurl bounds one line, not their number.
-constexpr std::size_t max_header_bytes = 256 * 1024;
+constexpr std::size_t max_header_bytes = 256UL * 1024;
 
 // libcurl allocates this per running transfer; answers are small, and ten thousand transfers of the
 // default 16 KiB would be 160 MB.

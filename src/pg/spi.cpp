@@ -49,7 +49,7 @@ Datum text_array(std::span<const std::optional<std::string_view>> items) {
     std::vector<Datum> values(items.size());
     std::vector<char> nulls(items.size());
     for (std::size_t i = 0; i < items.size(); ++i) {
-        nulls[i] = !items[i];
+        nulls[i] = items[i] ? 0 : 1;
         if (items[i]) values[i] = text_datum(*items[i]);
     }
     return build_array(values, nulls, TEXTOID, -1, false, TYPALIGN_INT);
@@ -73,7 +73,7 @@ Datum time_array(std::span<const std::optional<UnixTime>> items) {
     std::vector<Datum> values(items.size());
     std::vector<char> nulls(items.size());
     for (std::size_t i = 0; i < items.size(); ++i) {
-        nulls[i] = !items[i];
+        nulls[i] = items[i] ? 0 : 1;
         if (items[i]) values[i] = TimestampTzGetDatum(to_timestamptz(*items[i]));
     }
     return build_array(values, nulls, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);

@@ -110,7 +110,12 @@ std::shared_ptr<const std::vector<std::string>> headers(const Request& request) 
     }
     for (const auto& [name, value] : own) {
         // libcurl reads "Name:" as "do not send it" and "Name;" as "send it empty".
-        out.push_back(value.empty() ? name + ";" : name + ": " + value);
+        std::string& line = out.emplace_back(name);
+        if (value.empty()) {
+            line += ';';
+        } else {
+            line.append(": ").append(value);
+        }
     }
     return std::make_shared<const std::vector<std::string>>(std::move(out));
 }
