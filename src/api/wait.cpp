@@ -5,6 +5,7 @@
 #include "core/types.hpp"
 #include "hub/pending.hpp"
 #include "hub/shared.hpp"
+#include "pg/transaction.hpp"
 #include "store/access.hpp"
 #include "store/lookup.hpp"
 
@@ -20,6 +21,9 @@ namespace {
 constexpr long longest_nap_ms = 1000;
 
 std::optional<std::string> look(std::string_view gid, Oid viewer) {
+    // Never committed: the table lock that reading takes goes with it. Kept, it would let every
+    // submit queue behind the first DDL that waits for this session.
+    const pg::Subtransaction drop_locks;
     const store::AsOwner as_owner;
     pg::call([] { PushActiveSnapshot(GetLatestSnapshot()); });
     auto status = store::find_status(gid, viewer);

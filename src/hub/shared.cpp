@@ -45,7 +45,7 @@ struct Slot {
     Oid database;
     int worker;
     int workers;
-    int wanted_workers;
+    bool serving;
     int pid;
     int proc;  // index of its PGPROC, for the latch
     std::uint32_t generation;
@@ -186,10 +186,13 @@ int slice_of(std::string_view gid, int workers) {
 
 void announce(std::string_view gid) noexcept {
     if (shared == nullptr || gid.size() > gid_bytes) return;
+    bool served = false;
     for (int i = 0; i < shared->slot_count; ++i) {
         Slot& slot = shared->slots[i];
         // Read without the lock: a slot that changes under us costs this row one sweep interval.
-        if (slot.state != SlotState::running || slot.database != MyDatabaseId) continue;
+        if (slot.state == SlotState::free || slot.database != MyDatabaseId) continue;
+        served = true;
+        if (slot.state != SlotState::running) continue;
         if (slice_of(gid, slot.workers) != slot.worker) continue;
         {
             Locked guard(slot.lock);
@@ -205,6 +208,7 @@ void announce(std::string_view gid) noexcept {
         wake(slot.proc);
         return;
     }
+    if (!served) announce_database(MyDatabaseId);
 }
 
 void announce_database(Oid database) noexcept {
@@ -212,6 +216,7 @@ void announce_database(Oid database) noexcept {
     int launcher = -1;
     {
         Locked guard(shared->lock);
+        if (shared->inbox_used > 0 && shared->inbox[shared->inbox_used - 1] == database) return;
         if (shared->inbox_used < inbox_size) {
             shared->inbox[shared->inbox_used++] = database;
         } else {
@@ -317,7 +322,7 @@ int reserve_slot(Oid database, int worker, int workers, std::uint32_t& generatio
         slot.database = database;
         slot.worker = worker;
         slot.workers = workers;
-        slot.wanted_workers = 0;
+        slot.serving = false;
         slot.pid = 0;
         slot.since = now;
         generation = ++slot.generation;
@@ -331,8 +336,8 @@ std::vector<SlotView> view_slots() {
     Locked guard(shared->lock);
     for (std::size_t i = 0; i < all.size(); ++i) {
         const Slot& s = shared->slots[i];
-        all[i] = {s.state,      s.database, s.worker,         s.workers, s.pid,
-                  s.generation, s.since,    s.wanted_workers, s.leaving};
+        all[i] = {s.state,      s.database, s.worker,  s.workers, s.pid,
+                  s.generation, s.since,    s.serving, s.leaving};
     }
     return all;
 }
@@ -374,9 +379,14 @@ bool attach_slot(int index, std::uint32_t generation) {
 
 const SlotInfo& my_slot() { return mine_info; }
 
-void set_wanted_workers(int workers) {
-    Locked guard(shared->lock);
-    mine->wanted_workers = workers;
+void set_serving() {
+    int launcher = -1;
+    {
+        Locked guard(shared->lock);
+        mine->serving = true;
+        if (shared->launcher_pid != 0) launcher = shared->launcher_proc;
+    }
+    if (launcher >= 0) wake(launcher);
 }
 
 void set_leaving(Leaving reason) {

@@ -48,7 +48,7 @@ struct SlotInfo {  // one row of dtm.stat_coordinator
 
 enum class SlotState : std::uint8_t { free, starting, running };
 // How a coordinator left; read by the launcher.
-enum class Leaving : std::uint8_t { unknown, no_extension, database_busy, reconfigure };
+enum class Leaving : std::uint8_t { unknown, no_extension, database_busy, reconfigured };
 
 // In _PG_init under shared_preload_libraries: asks for the memory.
 void request_shared_memory();
@@ -56,8 +56,9 @@ void request_shared_memory();
 bool shared_memory_present();
 
 // --- sessions ---------------------------------------------------------------------------------
-// Tells the coordinator that owns `gid` in this database to look at its row. Never fails, never
-// blocks; does nothing when nobody listens. Call it after the commit.
+// Tells the coordinator that owns `gid` in this database to look at its row, or the launcher that
+// the database has none. Never fails, never blocks; does nothing when nobody listens. Call it after
+// the commit.
 void announce(std::string_view gid) noexcept;
 // Wakes the launcher to look at a database (its extension came or went). noexcept for callbacks.
 void announce_database(Oid database) noexcept;
@@ -93,7 +94,7 @@ struct SlotView {
     int worker = 0, workers = 0, pid = 0;
     std::uint32_t generation = 0;
     TimestampTz since = 0;
-    int wanted_workers = 0;  // what the coordinator read from its settings; 0 not yet
+    bool serving = false;  // it has found the extension; before, it is a probe
     Leaving leaving = Leaving::unknown;
 };
 std::vector<SlotView> view_slots();
@@ -103,7 +104,7 @@ void free_slot(int slot, std::uint32_t generation);
 // Takes the reserved slot; false when it was given away. Registers the release at exit.
 bool attach_slot(int slot, std::uint32_t generation);
 const SlotInfo& my_slot();  // database, worker, workers
-void set_wanted_workers(int workers);
+void set_serving();         // the extension is there; wakes the launcher
 void set_leaving(Leaving reason);
 // Moves announced gids to `gids`; returns true when some were lost (ring overflow).
 bool take_announced(std::vector<std::string>& gids, std::size_t max);

@@ -79,16 +79,23 @@ auto call(F&& f) -> std::invoke_result_t<F&> {
     sigjmp_buf here;
     if (sigsetjmp(here, 0) == 0) {
         PG_exception_stack = &here;
-        if constexpr (std::is_void_v<R>) {
-            f();
+        try {
+            if constexpr (std::is_void_v<R>) {
+                f();
+                PG_exception_stack = outer;
+                error_context_stack = context_stack;
+                return;
+            } else {
+                R result = f();
+                PG_exception_stack = outer;
+                error_context_stack = context_stack;
+                return result;
+            }
+        } catch (...) {
+            // The callable should not throw; if it does, PostgreSQL must not jump into this frame.
             PG_exception_stack = outer;
             error_context_stack = context_stack;
-            return;
-        } else {
-            R result = f();
-            PG_exception_stack = outer;
-            error_context_stack = context_stack;
-            return result;
+            throw;
         }
     }
     PG_exception_stack = outer;

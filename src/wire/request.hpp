@@ -28,9 +28,9 @@ public:
 
 // Limits; breaking one is a BadRequest.
 struct Limits {
-    std::size_t max_gid_bytes = 128;         // the clients' barrier table has varchar(128)
-    std::size_t max_steps = 1000;            // branch ids and progress stay small
-    std::size_t max_body_bytes = 16u << 20;  // one row must stay movable
+    std::size_t max_gid_bytes = 128;        // the clients' barrier table has varchar(128)
+    std::size_t max_steps = 1000;           // branch ids and progress stay small
+    std::size_t max_body_bytes = 1u << 20;  // one row must stay movable
     std::size_t max_headers = 64;
     int max_depth = 32;  // nesting of the JSON text
 };

@@ -121,6 +121,8 @@ void Actives::add(const store::Row& row, TransactionId first_xid, core::Time now
         std::make_shared<core::Request>(wire::decode_request(row.gid, row.type, row.request));
     a->state = state_of(row, *a->request, first_xid);
     a->version = row.version;
+    a->bytes = row.request.size();
+    bytes_ += a->bytes;
     a->id = next_id_++;
     Active& kept = *a;
     by_id_.emplace(kept.id, std::move(a));
@@ -153,19 +155,22 @@ void Actives::answer(net::Reply&& reply, core::Time now) {
 }
 
 std::vector<std::string> Actives::expire(core::Time now, std::size_t max) {
+    std::vector<std::uint64_t> over;
+    for (auto t = timers_.begin(); t != timers_.end() && t->first <= now; ++t)
+        over.push_back(t->second);
+    for (std::uint64_t id : over) {
+        Active& a = *by_id_.at(id);
+        set_wake(a, std::nullopt);
+        a.resting_until.reset();
+        if (a.reload) continue;
+        decide(a, core::Timer{}, now);
+        let_go_if_idle(a, now);
+    }
     std::vector<std::string> absent;
     while (!alarms_.empty() && alarms_.top().at <= now) {
-        Alarm alarm = alarms_.top();
+        // Without room it is the sweep's: the row is due.
+        if (absent.size() < max) absent.push_back(alarms_.top().gid);
         alarms_.pop();
-        if (alarm.active == 0) {
-            // Without room it is the sweep's: the row is due.
-            if (absent.size() < max) absent.push_back(std::move(alarm.gid));
-            continue;
-        }
-        const auto found = by_id_.find(alarm.active);
-        if (found == by_id_.end() || found->second->reload) continue;
-        decide(*found->second, core::Timer{}, now);
-        let_go_if_idle(*found->second, now);
     }
     return absent;
 }
@@ -194,8 +199,7 @@ void Actives::absorb(Active& a, core::Decision&& decision) {
             release(a, call);
         }
     }
-    if (decision.wake && a.wake != decision.wake) set_alarm({*decision.wake, a.id, {}});
-    a.wake = decision.wake;
+    if (!a.resting_until) set_wake(a, decision.wake);
     for (const core::Alert& alert : decision.alerts) send_alert(a, alert);
 }
 
@@ -236,15 +240,28 @@ void Actives::send_alert(const Active& a, const core::Alert& alert) {
     outbox_.push_back(std::move(out));
 }
 
-void Actives::set_alarm(Alarm alarm) {
-    if (alarms_.size() < max_alarms) alarms_.push(std::move(alarm));
+void Actives::set_wake(Active& a, std::optional<core::Time> at) {
+    if (a.wake == at) return;
+    if (a.wake) timers_.erase({*a.wake, a.id});
+    if (at) timers_.insert({*at, a.id});
+    a.wake = at;
 }
 
 void Actives::let_go_if_idle(Active& a, core::Time now) {
     if (a.in_flight > 0 || a.dirty != core::Write::none || !a.held.empty()) return;
-    if (a.wake && *a.wake <= now) return;  // its alarm rings with the next turn
-    if (a.wake) set_alarm({*a.wake, 0, a.gid()});
+    if (a.wake && *a.wake <= now) return;  // its timer is over with the next turn
+    if (a.wake && alarms_.size() < max_alarms) alarms_.push({*a.wake, a.gid()});
     forget(a);
+}
+
+void Actives::rest(Active& a, core::Time until) {
+    a.resting_until = until;
+    set_wake(a, until);
+}
+
+void Actives::defer(Active& a) {
+    std::erase(dirty_, a.id);
+    dirty_.push_back(a.id);
 }
 
 std::vector<Active*> Actives::dirty() {
@@ -258,7 +275,7 @@ std::vector<Active*> Actives::dirty() {
     all.reserve(dirty_.size());
     for (std::uint64_t id : dirty_) {
         Active* a = by_id_.find(id)->second.get();
-        if (!a->reload) all.push_back(a);
+        if (!a->reload && !a->resting_until) all.push_back(a);
     }
     return all;
 }
@@ -295,12 +312,17 @@ std::vector<std::string> Actives::take_reloadable() {
 
 void Actives::forget(Active& a) {
     const std::uint64_t id = a.id;
+    set_wake(a, std::nullopt);
+    bytes_ -= a.bytes;
     by_gid_.erase(a.gid());
     by_id_.erase(id);
 }
 
 std::optional<core::Time> Actives::next_wake() const {
-    return alarms_.empty() ? std::nullopt : std::optional(alarms_.top().at);
+    std::optional<core::Time> wake;
+    if (!timers_.empty()) wake = timers_.begin()->first;
+    if (!alarms_.empty() && (!wake || alarms_.top().at < *wake)) wake = alarms_.top().at;
+    return wake;
 }
 
 }  // namespace dtm::worker

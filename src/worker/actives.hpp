@@ -10,9 +10,11 @@
 #include <functional>
 #include <memory>
 #include <queue>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace dtm::worker {
@@ -21,13 +23,15 @@ struct Active {
     std::uint64_t id = 0;
     std::shared_ptr<const core::Request> request;
     core::State state;
+    std::size_t bytes = 0;        // of the stored request
     std::int64_t version = 0;     // of the row as last read or written
     std::uint32_t in_flight = 0;  // calls released and unanswered
     core::Write dirty = core::Write::none;
-    bool begun = false;            // a call has left in this life
-    bool listed = false;           // in Actives::dirty_, once, whatever `dirty` has become since
-    std::vector<core::Call> held;  // calls that leave after the next settle
-    std::optional<core::Time> wake;
+    bool begun = false;              // a call has left in this life
+    bool listed = false;             // in Actives::dirty_, once, whatever `dirty` has become since
+    std::vector<core::Call> held;    // calls that leave after the next settle
+    std::optional<core::Time> wake;  // when decide() wants to be asked again; see timers_
+    std::optional<core::Time> resting_until;  // its row could not be written; not tried before
     // Somebody else changed the row: no more decisions here; when the calls in flight have ended it
     // is read again (design 5.4).
     bool reload = false;
@@ -47,6 +51,7 @@ public:
 
     Active* find(std::string_view gid);
     std::size_t size() const { return by_id_.size(); }
+    std::size_t bytes() const { return bytes_; }  // of the requests held
     std::uint32_t in_flight() const { return in_flight_; }
 
     // Calls that may leave at once, and alerts; emptied by the caller.
@@ -61,13 +66,18 @@ public:
     void changed_by_others(Active& a);
     std::vector<std::string> take_reloadable();
     bool anything_reloadable() const { return !reloadable_.empty(); }
+    // Its row can be neither written nor marked: it is left alone until `until`, and so are others
+    // by it.
+    void rest(Active& a, core::Time until);
+    // Somebody holds its row: the others are written first.
+    void defer(Active& a);
     void forget(Active& a);
     std::optional<core::Time> next_wake() const;
 
 private:
+    // Of a transaction that has left memory.
     struct Alarm {
         core::Time at;
-        std::uint64_t active;  // 0: it has left memory and is known by its gid
         std::string gid;
         bool operator>(const Alarm& other) const { return at > other.at; }
     };
@@ -76,17 +86,19 @@ private:
     void decide(Active& a, const core::Event& event, core::Time now);
     void release(Active& a, const core::Call& call);
     void send_alert(const Active& a, const core::Alert& alert);
-    void set_alarm(Alarm alarm);
+    void set_wake(Active& a, std::optional<core::Time> at);
     // A transaction that only waits leaves memory; an alarm or the sweep brings it back.
     void let_go_if_idle(Active& a, core::Time now);
 
     std::uint64_t next_id_ = 1;
     std::uint32_t in_flight_ = 0;
+    std::size_t bytes_ = 0;
     std::unordered_map<std::uint64_t, std::unique_ptr<Active>> by_id_;
     std::unordered_map<std::string_view, Active*> by_gid_;  // keys point into the requests
     std::vector<std::uint64_t> dirty_;
     std::vector<std::string> reloadable_;
     std::vector<net::Call> outbox_;
+    std::set<std::pair<core::Time, std::uint64_t>> timers_;  // one for each Active with a wake
     std::priority_queue<Alarm, std::vector<Alarm>, std::greater<>> alarms_;
 };
 

@@ -16,11 +16,13 @@ extern "C" {
 namespace dtm::worker {
 namespace {
 
-constexpr std::size_t max_load = 1000;  // rows per turn: bounds the turn, not the throughput
+constexpr std::size_t max_bytes = std::size_t{128}
+                                  << 20;  // of requests held; more wait in the table
+constexpr std::size_t max_load = 1000;    // rows per turn: bounds the turn, not the throughput
 // A row is due from the clock of its INSERT but visible from its COMMIT. Bounded sweeps look back
 // this far; rows of longer transactions that no ring announced wait for the next full sweep.
 constexpr core::Seconds look_back{10};
-constexpr int full_sweep_every = 10;
+constexpr core::Seconds full_sweep_every{5};
 
 net::Settings net_settings() {
     net::Settings s;
@@ -61,7 +63,8 @@ bool Coordinator::sweep_due(core::Time now) const {
 
 std::size_t Coordinator::room() const {
     const auto limit = static_cast<std::size_t>(hub::settings.max_active);
-    return limit > actives_.size() ? limit - actives_.size() : 0;
+    if (actives_.size() >= limit || actives_.bytes() >= max_bytes) return 0;
+    return limit - actives_.size();
 }
 
 long Coordinator::idle_ms() const {
@@ -71,6 +74,7 @@ long Coordinator::idle_ms() const {
     const core::Time sweep_at =
         last_sweep_.value_or(now) + std::chrono::milliseconds{hub::settings.sweep_interval_ms};
     core::Time until = std::min(sweep_at, now + core::Seconds{1});
+    if (!again_.empty()) until = std::min(until, now + std::chrono::milliseconds{100});
     if (const auto wake = actives_.next_wake()) until = std::min(until, *wake);
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
     return std::clamp<long>(ms, 0, 1000);
@@ -84,7 +88,10 @@ void Coordinator::take_answers(core::Time now) {
 
 std::vector<std::string> Coordinator::to_load(core::Time now) {
     const std::size_t limit = std::min(room(), max_load);
-    std::vector<std::string> gids = actives_.expire(now, limit);
+    // Retries take half of a turn at most: those of a dead host must not keep new work out (P8).
+    std::vector<std::string> gids = actives_.expire(now, (limit + 1) / 2);
+    for (std::string& gid : again_) gids.push_back(std::move(gid));
+    again_.clear();
     // Rows that were read again make no new room necessary: they were here already.
     for (std::string& gid : actives_.take_reloadable()) gids.push_back(std::move(gid));
     if (gids.size() >= limit) return gids;
@@ -105,7 +112,10 @@ std::vector<std::string> Coordinator::sweep(core::Time now) {
         return {};
     }
     std::optional<core::Time> from;
-    if (swept_until_ && ++sweeps_ % full_sweep_every != 0) from = *swept_until_ - look_back;
+    const bool full = !swept_until_ || !last_full_sweep_ || now < *last_full_sweep_ ||
+                      now - *last_full_sweep_ >= full_sweep_every;
+    if (full) last_full_sweep_ = now;
+    if (!full) from = *swept_until_ - look_back;
     // Those in memory may all be due in the table: look past them, or they hide the rest.
     const std::size_t rows = actives_.size() + std::min(room(), max_load);
     const std::vector<store::Due> due =
@@ -148,17 +158,23 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
 
 // A row that cannot even be fetched (a damaged page, say) must not hide those read with it.
 void Coordinator::load_one_by_one(const std::vector<std::string>& gids, core::Time now) {
-    for (const std::string& gid : gids) {
+    for (auto gid = gids.begin(); gid != gids.end(); ++gid) {
         try {
             pg::Transaction transaction;
             {
                 pg::Spi spi;
-                if (const auto row = store::load_one(gid)) accept(*row, now);
+                if (const auto row = store::load_one(*gid)) accept(*row, now);
             }
             transaction.commit();
         } catch (const pg::PgError& error) {
-            if (Settler::is_about_everything(error)) throw;
-            unreadable_.push_back({gid, 0, error.what()});
+            const Settler::Blame blame = Settler::blame_of(error);
+            if (blame == Settler::Blame::row) {
+                unreadable_.push_back({*gid, 0, error.what()});
+                continue;
+            }
+            again_.assign(gid, gids.end());
+            if (blame == Settler::Blame::everything) throw;
+            return;
         }
     }
 }
@@ -167,20 +183,19 @@ void Coordinator::put_aside_unreadable() {
     std::vector<Unreadable> rows;
     rows.swap(unreadable_);
     for (const Unreadable& u : rows) {
-        const std::string why = "the stored row cannot be read: " + u.why;
         pg::log(LOG, "dtm_pg cannot read transaction " + u.gid + " and puts it aside", u.why,
                 "See dtm.attention.");
         try {
             pg::Transaction transaction;
             {
                 pg::Spi spi;
-                store::put_aside(u.gid, u.version, why);
+                store::put_aside(u.gid, u.version, u.why);
             }
             transaction.commit();
             hub::count(hub::Counter::attention);
         } catch (const pg::PgError& error) {
-            if (Settler::is_about_everything(error)) throw;
-            pg::log(LOG, "dtm_pg cannot mark transaction " + u.gid, error.what());
+            if (Settler::blame_of(error) == Settler::Blame::everything) throw;
+            pg::log(WARNING, "dtm_pg cannot mark transaction " + u.gid, error.what());
         }
     }
 }
@@ -202,9 +217,10 @@ void Coordinator::turn() {
         hub::set_gauges(static_cast<std::uint32_t>(actives_.size()), actives_.in_flight());
         return;
     }
-    if (!database_round(announced, sweeping, now)) return send();
+    const bool whole = database_round(announced, sweeping, now);
     // A synchronous wait that was cancelled leaves an interrupt behind: nothing may be sent then.
     pg::call([] { CHECK_FOR_INTERRUPTS(); });
+    if (!whole) return send();
     settler_.committed(pg::now());
     send();
     put_aside_unreadable();
@@ -230,11 +246,12 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
         unread.swap(loading_);
         if (unread.empty()) {
             settler_.failed(error, now);
-        } else if (Settler::is_about_everything(error)) {
-            throw;
-        } else {
+        } else if (Settler::blame_of(error) == Settler::Blame::row) {
             load_one_by_one(unread, now);
             put_aside_unreadable();
+        } else {
+            again_ = std::move(unread);
+            if (Settler::blame_of(error) == Settler::Blame::everything) throw;
         }
         return false;
     }

@@ -53,10 +53,11 @@ private:
     Settler settler_{actives_};
     std::vector<net::Reply> replies_;
     std::vector<std::string> loading_;  // not empty: the load failed half way
+    std::vector<std::string> again_;    // to be loaded again: a lock or the server was in the way
     std::vector<Unreadable> unreadable_;
     std::optional<core::Time> last_sweep_;
     std::optional<core::Time> swept_until_;  // everything due before it has been seen
-    int sweeps_ = 0;
+    std::optional<core::Time> last_full_sweep_;
     bool sweep_now_ = true;
 };
 

@@ -46,10 +46,16 @@ constexpr seconds longest_delay{60};
 constexpr seconds healthy_after{30};  // a coordinator that lived so long resets the delay
 constexpr seconds start_limit{30};    // a reserved slot whose process never came
 constexpr milliseconds busy_delay{1000};
+constexpr std::chrono::minutes probe_every{5};
+// Databases without the extension are the many; looking at them must not take the places of the
+// few.
+constexpr int most_probes = 2;
 
 struct Database {
-    bool absent = false;  // probed: the extension is not there
-    int workers = 1;      // the first coordinator reads the database's setting and tells
+    bool absent = false;     // probed: the extension is not there
+    bool known = false;      // it was there; before, a start is a probe
+    bool announced = false;  // somebody said so after the last start
+    UnixTime probe_again{};  // COMMIT PREPARED of a CREATE EXTENSION tells nobody
     milliseconds delay = first_delay;
     UnixTime not_before{};
     bool look_first = false;  // a coordinator ended: the database may be gone, or somebody wants it
@@ -72,16 +78,18 @@ public:
         }
         if (first_turn_) adopt(slots);
         first_turn_ = false;
-        take_announcements(now);
+        take_announcements();
+        probes_ = static_cast<int>(std::count_if(slots.begin(), slots.end(), [](const auto& slot) {
+            return slot.state != hub::SlotState::free && !slot.serving;
+        }));
         for (auto& [oid, database] : databases_) start_missing(oid, database, slots, now);
     }
 
     milliseconds idle(UnixTime now) const {
         UnixTime until = std::min(listed_at_ + list_every, now + list_every);
         for (const auto& [oid, database] : databases_) {
-            if (!database.absent && database.not_before > now) {
-                until = std::min(until, database.not_before);
-            }
+            const UnixTime next = database.absent ? database.probe_again : database.not_before;
+            if (next > now) until = std::min(until, next);
         }
         return std::max(std::chrono::ceil<milliseconds>(until - now), milliseconds{10});
     }
@@ -94,12 +102,13 @@ private:
         });
     }
     void list_databases(UnixTime now);
-    void take_announcements(UnixTime now);
+    void take_announcements();
     void adopt(const std::vector<hub::SlotView>& slots);
     void watch(const std::vector<hub::SlotView>& slots, UnixTime now);
     void ended(const Started& started, const hub::SlotView& slot, UnixTime now);
     void start_missing(Oid oid, Database& database, const std::vector<hub::SlotView>& slots,
                        UnixTime now);
+    bool start(Oid oid, Database& database, int worker, UnixTime now);
     void warn_once(Oid database, const std::string& message, const std::string& hint);
 
     std::map<Oid, Database> databases_;
@@ -107,6 +116,7 @@ private:
     std::set<Oid> warned_;
     UnixTime listed_at_{};
     bool first_turn_ = true;
+    int probes_ = 0;  // running now
 };
 
 void Launcher::list_databases(UnixTime now) {
@@ -141,12 +151,11 @@ void Launcher::list_databases(UnixTime now) {
     databases_.swap(next);
 }
 
-void Launcher::take_announcements(UnixTime now) {
+void Launcher::take_announcements() {
     const auto announced = hub::take_announced_databases();
     const auto look_again = [&](Database& database) {
-        if (!database.absent) return;
-        database = Database{};
-        database.not_before = now;
+        if (database.absent) database = Database{};
+        database.announced = true;
     };
     if (!announced) {
         for (auto& [oid, database] : databases_) look_again(database);
@@ -169,7 +178,7 @@ void Launcher::adopt(const std::vector<hub::SlotView>& slots) {
         started_[static_cast<int>(i)] = {slots[i].database, slots[i].generation,
                                          pg::from_timestamptz(slots[i].since)};
         const auto known = databases_.find(slots[i].database);
-        if (known != databases_.end()) known->second.workers = slots[i].workers;
+        if (known != databases_.end()) known->second.known = slots[i].serving;
     }
 }
 
@@ -178,6 +187,8 @@ void Launcher::watch(const std::vector<hub::SlotView>& slots, UnixTime now) {
         const hub::SlotView& slot = slots[static_cast<std::size_t>(it->first)];
         const bool same = slot.generation == it->second.generation;
         if (same && slot.state == hub::SlotState::running) {
+            const auto known = databases_.find(it->second.database);
+            if (known != databases_.end() && slot.serving) known->second.known = true;
             ++it;
             continue;
         }
@@ -207,10 +218,13 @@ void Launcher::ended(const Started& started, const hub::SlotView& slot, UnixTime
     database.look_first = true;
     switch (slot.leaving) {
         case hub::Leaving::no_extension:
-            database.absent = true;
+            // It may have come back while the coordinator was leaving: then somebody has said so.
+            database.absent = !database.announced;
+            database.known = false;
+            database.not_before = now;
+            database.probe_again = now + probe_every;
             break;
-        case hub::Leaving::reconfigure:
-            database.workers = std::max(1, slot.wanted_workers);
+        case hub::Leaving::reconfigured:
             database.not_before = now;
             break;
         case hub::Leaving::database_busy:
@@ -235,35 +249,51 @@ void Launcher::warn_once(Oid database, const std::string& message, const std::st
 
 void Launcher::start_missing(Oid oid, Database& database, const std::vector<hub::SlotView>& slots,
                              UnixTime now) {
+    if (database.absent && database.probe_again <= now) database.absent = false;
     if (database.absent || database.not_before > now) return;
+    const int workers = hub::settings.workers;
     std::set<int> present;
     for (const hub::SlotView& slot : slots) {
         if (slot.state == hub::SlotState::free || slot.database != oid) continue;
         // Coordinators with another number of slices must be gone first: slices may not overlap.
-        if (slot.workers != database.workers) return;
+        if (slot.workers != workers) return;
         present.insert(slot.worker);
     }
-    for (int worker = 0; worker < database.workers; ++worker) {
+    // One probe tells whether the others are wanted.
+    const int wanted = database.known ? workers : 1;
+    for (int worker = 0; worker < wanted; ++worker) {
         if (present.contains(worker)) continue;
-        std::uint32_t generation = 0;
-        const int slot = hub::reserve_slot(oid, worker, database.workers, generation);
-        if (slot < 0) {
-            warn_once(oid, "no slot is free for another dtm coordinator",
-                      "Raise dtm.max_coordinators and restart the server.");
-            database.not_before = now + longest_delay;
-            return;
-        }
-        if (!start_coordinator(slot, generation, oid)) {
-            hub::free_slot(slot, generation);
-            warn_once(oid, "no background worker is free for a dtm coordinator",
-                      "Raise max_worker_processes and restart the server.");
-            database.not_before = now + std::min<milliseconds>(database.delay * 4, longest_delay);
-            database.delay = std::min<milliseconds>(database.delay * 2, longest_delay);
-            return;
-        }
-        warned_.erase(oid);
-        started_[slot] = {oid, generation, now};
+        if (!database.known && probes_ >= most_probes) return;  // the end of a probe wakes us
+        if (!start(oid, database, worker, now)) return;
+        if (!database.known) ++probes_;
     }
+}
+
+bool Launcher::start(Oid oid, Database& database, int worker, UnixTime now) {
+    std::uint32_t generation = 0;
+    const int slot = hub::reserve_slot(oid, worker, hub::settings.workers, generation);
+    const bool started = slot >= 0 && start_coordinator(slot, generation, oid);
+    if (started) {
+        warned_.erase(oid);
+        database.announced = false;
+        started_[slot] = {oid, generation, now};
+        return true;
+    }
+    if (slot >= 0) hub::free_slot(slot, generation);
+    if (!database.known && !database.announced) {  // nobody is waiting there as far as we know
+        database.not_before = now + busy_delay;
+        return false;
+    }
+    if (slot < 0) {
+        warn_once(oid, "no slot is free for another dtm coordinator",
+                  "Raise dtm.max_coordinators and restart the server.");
+    } else {
+        warn_once(oid, "no background worker is free for a dtm coordinator",
+                  "Raise max_worker_processes and restart the server.");
+    }
+    database.not_before = now + database.delay;
+    database.delay = std::min<milliseconds>(database.delay * 2, longest_delay);
+    return false;
 }
 
 [[noreturn]] void launcher_main() {

@@ -56,11 +56,17 @@ void fix_session_settings() {
     set("default_transaction_read_only", "off");
     set("statement_timeout", "0");
     set("idle_in_transaction_session_timeout", "0");
+#if PG_VERSION_NUM >= 170000
+    set("transaction_timeout", "0");
+#endif
     set("lock_timeout", "500ms");  // shorter than deadlock_timeout: our workers give way
     set("row_security", "off");
     set("jit", "off");
     // Plans that are right for one row and for a thousand, whatever the statistics say.
     set("plan_cache_mode", "force_generic_plan");
+    set("enable_nestloop", "on");
+    set("enable_indexscan", "on");
+    set("enable_bitmapscan", "on");
     set("enable_seqscan", "off");
     set("enable_hashjoin", "off");
     set("enable_mergejoin", "off");
@@ -103,8 +109,7 @@ void check_place() {
     }
     if (!present) leave(hub::Leaving::no_extension, 0);
     if (hub::settings.workers != hub::my_slot().workers) {
-        hub::set_wanted_workers(hub::settings.workers);
-        leave(hub::Leaving::reconfigure, 1);
+        leave(hub::Leaving::reconfigured, 1);
     }
 }
 
@@ -231,7 +236,7 @@ void connect(Oid database) {
     check_place();
     coordinator = std::make_unique<Coordinator>(hub::my_slot().worker, hub::my_slot().workers);
     pg::call([] { before_shmem_exit(stop_network, Datum{0}); });
-    hub::set_wanted_workers(hub::my_slot().workers);
+    hub::set_serving();
     pg::log(LOG, "dtm coordinator " + std::to_string(hub::my_slot().worker + 1) + " of " +
                      std::to_string(hub::my_slot().workers) + " started");
     run_loop();

@@ -12,20 +12,29 @@ namespace {
 // One statement per batch stays short enough to answer interrupts in time.
 constexpr std::size_t max_batch = 2000;
 
-bool is_lock_trouble(int sqlstate) {
-    return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE || sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED;
-}
+// How long a row rests that could be neither written nor marked.
+constexpr core::Seconds rest_time{60};
 
 }  // namespace
 
-bool Settler::is_about_everything(const pg::PgError& error) {
+Settler::Blame Settler::blame_of(const pg::PgError& error) {
+    switch (error.sqlstate()) {
+        case ERRCODE_LOCK_NOT_AVAILABLE:
+        case ERRCODE_T_R_DEADLOCK_DETECTED:
+            return Blame::lock;
+        case ERRCODE_UNDEFINED_TABLE:
+        case ERRCODE_UNDEFINED_COLUMN:
+        case ERRCODE_INVALID_SCHEMA_NAME:
+        case ERRCODE_READ_ONLY_SQL_TRANSACTION:
+            return Blame::everything;
+        default:
+            break;
+    }
     const int category = ERRCODE_TO_CATEGORY(error.sqlstate());
-    return error.sqlstate() == ERRCODE_UNDEFINED_TABLE ||
-           error.sqlstate() == ERRCODE_INVALID_SCHEMA_NAME ||
-           error.sqlstate() == ERRCODE_UNDEFINED_COLUMN ||
-           category == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
-           category == ERRCODE_TO_CATEGORY(ERRCODE_READ_ONLY_SQL_TRANSACTION) ||
-           category == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION);
+    return category == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
+                   category == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION)
+               ? Blame::everything
+               : Blame::row;
 }
 
 void Settler::write(core::Time now) {
@@ -48,6 +57,7 @@ void Settler::committed(core::Time now) {
     for (std::size_t i : result_.conflicts) written[i] = false;
     std::vector<Active*> conflicts;
     for (std::size_t i : result_.conflicts) conflicts.push_back(batch_[i]);
+    for (std::size_t i : result_.locked) actives_.defer(*batch_[i]);
     std::uint64_t rows = 0;
     for (std::size_t i = 0; i < batch_.size(); ++i) {
         if (!written[i]) continue;
@@ -55,6 +65,8 @@ void Settler::committed(core::Time now) {
         actives_.settled(*batch_[i], now);
     }
     for (Active* a : conflicts) actives_.changed_by_others(*a);
+    // Nothing but locked rows: to look again at once would be to spin.
+    if (rows == 0 && conflicts.empty()) truncated_ = false;
     hub::count(hub::Counter::settles);
     hub::count(hub::Counter::settled_rows, rows);
     hub::count(hub::Counter::settle_conflicts, conflicts.size());
@@ -63,55 +75,72 @@ void Settler::committed(core::Time now) {
 
 void Settler::failed(const pg::PgError& error, core::Time now) {
     batch_.clear();
-    if (is_lock_trouble(error.sqlstate())) {
-        careful_ = true;
-        return;
+    truncated_ = false;
+    switch (blame_of(error)) {
+        case Blame::lock:
+            careful_ = true;
+            return;
+        case Blame::everything:
+            throw error;
+        case Blame::row:
+            write_one_by_one(now);
     }
-    if (is_about_everything(error)) throw error;
-    write_one_by_one(now);
 }
 
 void Settler::write_one_by_one(core::Time now) {
     for (Active* a : actives_.dirty()) {
         try {
-            if (write_alone(*a, now)) {
-                actives_.settled(*a, now);
-            } else {
-                actives_.changed_by_others(*a);
-            }
+            write_alone(*a, now);
         } catch (const pg::PgError& error) {
-            if (is_lock_trouble(error.sqlstate())) continue;
-            if (is_about_everything(error)) throw;
-            put_aside(*a, error.what());
+            if (blame_of(error) == Blame::everything) throw;
+            if (blame_of(error) == Blame::row) put_aside(*a, error.what());
         }
     }
 }
 
-bool Settler::write_alone(Active& a, core::Time now) {
-    pg::Transaction transaction;
+void Settler::write_alone(Active& a, core::Time now) {
     store::SettleResult result;
-    {
-        pg::Spi spi;
-        const store::Settlement one[] = {settlement_of(a)};
-        result = store::settle(one, now, false);
-    }
-    transaction.commit();
-    return result.conflicts.empty();
-}
-
-void Settler::put_aside(Active& a, const std::string& why) {
-    pg::log(LOG, "dtm_pg cannot write the state of transaction " + a.gid() + " and puts it aside",
-            why, "See dtm.attention; dtm_retry_now() brings it back.");
     {
         pg::Transaction transaction;
         {
             pg::Spi spi;
-            store::put_aside(a.gid(), a.version, "its state could not be written: " + why);
+            const store::Settlement one[] = {settlement_of(a)};
+            result = store::settle(one, now, true);
         }
         transaction.commit();
     }
-    hub::count(hub::Counter::attention);
-    actives_.forget(a);
+    // As in Coordinator::turn: nothing leaves after a synchronous wait that was cancelled.
+    pg::call([] { CHECK_FOR_INTERRUPTS(); });
+    if (!result.conflicts.empty()) {
+        actives_.changed_by_others(a);
+    } else if (result.locked.empty()) {
+        actives_.settled(a, now);
+    }
+}
+
+void Settler::put_aside(Active& a, const std::string& why) {
+    try {
+        {
+            pg::Transaction transaction;
+            {
+                pg::Spi spi;
+                store::put_aside(a.gid(), a.version, "its state could not be written: " + why);
+            }
+            transaction.commit();
+        }
+        pg::log(LOG,
+                "dtm_pg cannot write the state of transaction " + a.gid() + " and puts it aside",
+                why, "See dtm.attention; dtm_retry_now() brings it back.");
+        hub::count(hub::Counter::attention);
+        actives_.forget(a);
+    } catch (const pg::PgError& error) {
+        if (blame_of(error) == Blame::everything) throw;
+        pg::log(
+            WARNING,
+            "dtm_pg can neither write nor mark transaction " + a.gid() + " and tries again later",
+            error.what());
+        actives_.rest(a, pg::now() + rest_time);
+    }
 }
 
 }  // namespace dtm::worker

@@ -20,12 +20,14 @@ public:
 
     // More is to be written at once, without waiting for anything.
     bool more() const { return truncated_; }
-    // Errors that say something about the server or the schema, not about one row.
-    static bool is_about_everything(const pg::PgError& error);
+    // What an error of a statement about rows says: that this row is damaged, that somebody holds a
+    // lock (nothing is wrong, try again), or that the server or the schema is the trouble.
+    enum class Blame { row, lock, everything };
+    static Blame blame_of(const pg::PgError& error);
 
 private:
     void write_one_by_one(core::Time now);
-    bool write_alone(Active& a, core::Time now);
+    void write_alone(Active& a, core::Time now);
     void put_aside(Active& a, const std::string& why);
 
     Actives& actives_;
