@@ -68,6 +68,7 @@ struct Shared {
     int inbox_used;
     Oid inbox[inbox_size];
     pg_atomic_uint32 waiters[wait_buckets];
+    pg_atomic_uint32 ended[wait_buckets];  // counts up
     ConditionVariable finished[wait_buckets];
     Slot slots[FLEXIBLE_ARRAY_MEMBER];
 };
@@ -104,6 +105,7 @@ void startup_hook() {
         block->slot_count = settings.max_coordinators;
         for (int i = 0; i < wait_buckets; ++i) {
             pg_atomic_init_u32(&block->waiters[i], 0);
+            pg_atomic_init_u32(&block->ended[i], 0);
             ConditionVariableInit(&block->finished[i]);
         }
         for (int i = 0; i < block->slot_count; ++i) {
@@ -230,12 +232,11 @@ void announce_database(Oid database) noexcept {
 Waiter::Waiter(std::string_view gid) : bucket_(static_cast<int>(hash_of(gid) % wait_buckets)) {
     if (shared == nullptr) return;
     pg_atomic_fetch_add_u32(&shared->waiters[bucket_], 1);
-    ConditionVariablePrepareToSleep(&shared->finished[bucket_]);
+    seen_ = pg_atomic_fetch_add_u32(&shared->ended[bucket_], 0);
 }
 
 Waiter::~Waiter() {
     if (shared == nullptr) return;
-    ConditionVariableCancelSleep();
     pg_atomic_fetch_sub_u32(&shared->waiters[bucket_], 1);
 }
 
@@ -243,7 +244,15 @@ void Waiter::wait(long timeout_ms) {
     const std::uint32_t event = pg::wait_event(pg::WaitEvent::finished);
     pg::call([&] {
         if (shared != nullptr) {
-            (void)ConditionVariableTimedSleep(&shared->finished[bucket_], timeout_ms, event);
+            ConditionVariable* const finished = &shared->finished[bucket_];
+            // Prepared here and not before the look: a subtransaction of the look that rolls back
+            // would cancel it.
+            ConditionVariablePrepareToSleep(finished);
+            if (pg_atomic_read_u32(&shared->ended[bucket_]) == seen_) {
+                (void)ConditionVariableTimedSleep(finished, timeout_ms, event);
+            }
+            ConditionVariableCancelSleep();
+            seen_ = pg_atomic_fetch_add_u32(&shared->ended[bucket_], 0);
         } else {
             (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
                             std::min(timeout_ms, 100L), event);
@@ -256,6 +265,7 @@ void Waiter::wait(long timeout_ms) {
 void announce_finished(std::string_view gid) noexcept {
     if (shared == nullptr) return;
     const auto bucket = hash_of(gid) % wait_buckets;
+    pg_atomic_fetch_add_u32(&shared->ended[bucket], 1);
     if (pg_atomic_read_u32(&shared->waiters[bucket]) == 0) return;
     ConditionVariableBroadcast(&shared->finished[bucket]);
 }

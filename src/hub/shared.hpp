@@ -67,6 +67,9 @@ int slice_of(std::string_view gid, int workers);
 
 // Waits until somebody finishes a transaction of gid's bucket or `timeout_ms` is over. Without
 // shared memory it just sleeps for at most 100 ms. Interruptible; may throw PgError.
+//     Waiter waiter(gid);
+//     while (!finished()) waiter.wait(1000);
+// What ends between a look and the wait after it is not missed, whatever the look does.
 class Waiter {
 public:
     explicit Waiter(std::string_view gid);
@@ -75,6 +78,7 @@ public:
 
 private:
     int bucket_;
+    std::uint32_t seen_ = 0;  // the bucket's count before the last look
 };
 void announce_finished(std::string_view gid) noexcept;
 

@@ -114,6 +114,7 @@ private:
     std::map<Oid, Database> databases_;
     std::map<int, Started> started_;  // by slot
     std::set<Oid> warned_;
+    std::set<Oid> heard_of_;  // announced, but not listed yet
     UnixTime listed_at_{};
     bool first_turn_ = true;
     int probes_ = 0;  // running now
@@ -141,6 +142,7 @@ void Launcher::list_databases(UnixTime now) {
         });
         for (Oid oid : found) {
             Database& database = next[oid] = databases_[oid];
+            if (heard_of_.contains(oid)) database.announced = true;
             if (!database.look_first || database.not_before > now) continue;
             // To start there now would mean to wait for the command, and to fail if it was a DROP.
             database.look_first = database_is_wanted(oid);
@@ -148,6 +150,7 @@ void Launcher::list_databases(UnixTime now) {
         }
         transaction.commit();
     }
+    heard_of_.clear();
     databases_.swap(next);
 }
 
@@ -166,7 +169,8 @@ void Launcher::take_announcements() {
         if (known != databases_.end()) {
             look_again(known->second);
         } else {
-            listed_at_ = UnixTime{};  // a database that is younger than our list
+            heard_of_.insert(oid);  // a database that is younger than our list
+            listed_at_ = UnixTime{};
         }
     }
 }
