@@ -40,7 +40,11 @@ bool retry_now(std::string_view gid) {
     const store::AsOwner as_owner;
     const store::Locked row = lock(gid, viewer, "retried");
     const pg::UnixTime now = pg::now();
-    if (!row.put_aside && row.next_cron_time && *row.next_cron_time <= now) return false;
+    if (!row.put_aside && row.next_cron_time && *row.next_cron_time <= now) {
+        hub::pending_add(
+            gid);  // due, but its coordinator may be letting it rest after a failed write
+        return false;
+    }
     Progress progress = progress_of(gid, row);
     std::optional<std::string> text;
     if (progress.unreadable.empty()) {

@@ -259,6 +259,10 @@ void Actives::rest(Active& a, core::Time until) {
     set_wake(a, until);
 }
 
+void Actives::end_rest(Active& a, core::Time now) {
+    if (a.resting_until) set_wake(a, now);  // its timer is over with the next turn
+}
+
 void Actives::defer(Active& a) {
     std::erase(dirty_, a.id);
     dirty_.push_back(a.id);

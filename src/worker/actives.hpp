@@ -69,6 +69,7 @@ public:
     // Its row can be neither written nor marked: it is left alone until `until`, and so are others
     // by it.
     void rest(Active& a, core::Time until);
+    void end_rest(Active& a, core::Time now);
     // Somebody holds its row: the others are written first.
     void defer(Active& a);
     void forget(Active& a);

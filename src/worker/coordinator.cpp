@@ -143,7 +143,11 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     // An operator may have ended it, whatever is still in flight.
     if (core::is_final(row.status)) hub::announce_finished(row.gid);
     if (Active* a = actives_.find(row.gid)) {
-        if (a->version != row.version && !a->reload) actives_.changed_by_others(*a);
+        if (a->version == row.version) {
+            actives_.end_rest(*a, now);  // somebody asks for it
+        } else if (!a->reload) {
+            actives_.changed_by_others(*a);
+        }
         return;
     }
     if (row.unreadable) unreadable_.push_back({row.gid, row.version, *row.unreadable});

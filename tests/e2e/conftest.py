@@ -40,6 +40,8 @@ def running_cluster(name, settings=None, extension=True):
         if extension:
             with_extension(cluster)
         yield cluster
+        # A cluster that ends with its test is gone before clean_log looks.
+        assert not (bad := cluster.bad_log_lines()), "unexpected in the server log:\n" + "\n".join(bad[:20])
     finally:
         clusters.remove(cluster)
         cluster.destroy()

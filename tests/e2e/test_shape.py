@@ -43,8 +43,8 @@ def test_gid_is_url_encoded(db, one):
 
 @pytest.mark.parametrize("payload", [
     '{"amount":30}', '{ "b" : 1 ,\n\t"a":  "two  spaces" }', '{"name":"Zoë Ωmega 漢字 🐘","esc":"\\u00e9\\n"}',
-    "null", "not json at all", " ", '{"a":1}{"b":2}', "x" * 100_000, "ü" * 700_000,
-], ids=["compact", "whitespace", "non-ascii", "null", "text", "blank", "two values", "100 kB", "1.4 MB"])
+    "null", "not json at all", " ", '{"a":1}{"b":2}', "x" * 100_000, "ü" * 450_000,
+], ids=["compact", "whitespace", "non-ascii", "null", "text", "blank", "two values", "100 kB", "900 kB"])
 def test_payload_bytes_travel_untouched(db, one, payload):
     gid = db.submit_request(request_with(payload, one.url("ok/payload")))
     call = only_call(db, one, gid)
@@ -66,7 +66,7 @@ def test_content_type_is_json(db, one):
 
 
 def test_no_expect_and_no_chunks(db, one):
-    gid = db.submit_request(request_with("x" * 3_000_000, one.url("ok/shape")))
+    gid = db.submit_request(request_with("x" * 1_000_000, one.url("ok/shape")))
     call = only_call(db, one, gid)
     assert call.header("Transfer-Encoding") == []
     assert call.header("Expect") == []

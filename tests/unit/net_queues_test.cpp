@@ -38,6 +38,19 @@ TEST(NetQueues, HostsTakeTurns) {
     EXPECT_EQ(queues.waiting(), 0u);
 }
 
+TEST(NetQueues, WhatHasBegunGoesFirst) {
+    HostQueues queues;
+    queues.set_limits(100, 100);
+    for (std::uint64_t id = 0; id < 3; ++id) {
+        Call made = call(id, "http://a/");
+        made.urgent = id > 0;
+        queues.add(std::move(made));
+    }
+    std::vector<std::uint64_t> order;
+    while (auto next = queues.take()) order.push_back(next->call.id);
+    EXPECT_EQ(order, (std::vector<std::uint64_t>{1, 2, 0}));
+}
+
 TEST(NetQueues, LimitPerHost) {
     HostQueues queues;
     queues.set_limits(100, 2);
