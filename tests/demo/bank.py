@@ -11,6 +11,7 @@ for good (roll the transaction back), anything else: call me again. A call may c
 may come for an action that never arrived, so the bank remembers what it did.
 """
 import json
+import random
 import sys
 import threading
 import time
@@ -100,8 +101,18 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def listen():
+    """A server on a free port below the ephemeral ones, which belong to clients."""
+    for port in random.sample(range(20000, 32000), 200):
+        try:
+            return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        except OSError:
+            continue
+    raise SystemExit("no free port in 20000..31999")
+
+
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = listen()
     server.daemon_threads = True
     print(server.server_port, flush=True)
     server.serve_forever()
