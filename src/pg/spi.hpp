@@ -102,10 +102,6 @@ public:
     Statement(const char* sql, std::initializer_list<Oid> types) : sql_(sql), types_(types) {}
     // Within a Spi scope. read_only: uses the active snapshot and may not write.
     Rows execute(Args& args, bool read_only = false, long limit = 0);
-    Rows execute() {
-        Args none;
-        return execute(none);
-    }
 
 private:
     const char* sql_;

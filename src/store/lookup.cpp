@@ -1,14 +1,9 @@
 // See lookup.hpp.
 #include "store/lookup.hpp"
 
-namespace dtm::store {
+#include "store/visible.hpp"
 
-// $1 the gid, $2 the role that asks. The view dtm.transaction says the same in its WHERE clause.
-#define DTM_VISIBLE_ROW                                                \
-    " FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) $1"              \
-    " AND (pg_catalog.pg_has_role($2, owner::pg_catalog.oid, 'USAGE')" \
-    " OR pg_catalog.has_function_privilege($2,"                        \
-    " 'dtm.observe_all()'::pg_catalog.regprocedure, 'EXECUTE'))"
+namespace dtm::store {
 
 std::optional<Stored> find(std::string_view gid, Oid viewer) {
     static pg::Statement statement(

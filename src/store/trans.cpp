@@ -87,30 +87,21 @@ std::optional<Row> load_one(std::string_view gid) {
     return first(load(one));
 }
 
-std::optional<Row> lock_one(std::string_view gid) {
-    static const std::string sql = select_sql() + " FOR NO KEY UPDATE";
-    static Statement statement(sql.c_str(), {TEXTARRAYOID});
-    const std::string_view one[] = {gid};
-    Args args;
-    args.texts(one);
-    return first(read_rows(statement.execute(args)));
-}
-
 std::vector<Due> due(std::optional<core::Time> from, core::Time until, int worker, int workers,
                      long limit) {
     static Statement whole(
         "SELECT gid, next_cron_time FROM dtm.trans WHERE next_cron_time IS NOT NULL"
-        " AND next_cron_time OPERATOR(pg_catalog.>=) $1 AND next_cron_time OPERATOR(pg_catalog.<=) "
-        "$2"
+        " AND next_cron_time OPERATOR(pg_catalog.>=) $1"
+        " AND next_cron_time OPERATOR(pg_catalog.<=) $2"
         " ORDER BY next_cron_time LIMIT $3",
         {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID});
     // hashtext() of a "C" column is the same hash as hub::slice_of.
     static Statement slice(
         "SELECT gid, next_cron_time FROM dtm.trans WHERE next_cron_time IS NOT NULL"
-        " AND next_cron_time OPERATOR(pg_catalog.>=) $1 AND next_cron_time OPERATOR(pg_catalog.<=) "
-        "$2"
-        " AND (pg_catalog.hashtext(gid)::pg_catalog.int8 OPERATOR(pg_catalog.&) "
-        "4294967295::pg_catalog.int8)"
+        " AND next_cron_time OPERATOR(pg_catalog.>=) $1"
+        " AND next_cron_time OPERATOR(pg_catalog.<=) $2"
+        " AND (pg_catalog.hashtext(gid)::pg_catalog.int8"
+        " OPERATOR(pg_catalog.&) 4294967295::pg_catalog.int8)"
         " OPERATOR(pg_catalog.%) $4 OPERATOR(pg_catalog.=) $5"
         " ORDER BY next_cron_time LIMIT $3",
         {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID});
@@ -148,12 +139,12 @@ void find_conflicts(const pg::Rows& written, std::span<const Settlement> all,
 void settle_clean(std::span<const Settlement> all, std::span<const std::size_t> which,
                   core::Time now, std::vector<std::size_t>& conflicts) {
     static Statement statement(
-        "UPDATE dtm.trans AS t SET status = 'succeed', version = t.version OPERATOR(pg_catalog.+) "
-        "1,"
+        "UPDATE dtm.trans AS t SET status = 'succeed',"
+        " version = t.version OPERATOR(pg_catalog.+) 1,"
         " attempts = u.attempts, update_time = $4, finish_time = $4, next_cron_time = NULL"
         " FROM unnest($1, $2, $3) AS u(gid, version, attempts)"
-        " WHERE t.gid OPERATOR(pg_catalog.=) ANY (ARRAY[u.gid]) AND t.version "
-        "OPERATOR(pg_catalog.=) u.version"
+        " WHERE t.gid OPERATOR(pg_catalog.=) ANY (ARRAY[u.gid])"
+        " AND t.version OPERATOR(pg_catalog.=) u.version"
         " RETURNING t.gid",
         {TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID});
     std::vector<std::optional<std::string_view>> gids;
@@ -181,8 +172,8 @@ constexpr const char* settle_whole_sql =
     " rollback_reason = COALESCE(u.reason, t.rollback_reason)"
     " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
     " AS u(gid, version, status, progress, attempts, interval_s, due, last_error, reason)"
-    " WHERE t.gid OPERATOR(pg_catalog.=) ANY (ARRAY[u.gid]) AND t.version OPERATOR(pg_catalog.=) "
-    "u.version"
+    " WHERE t.gid OPERATOR(pg_catalog.=) ANY (ARRAY[u.gid])"
+    " AND t.version OPERATOR(pg_catalog.=) u.version"
     " RETURNING t.gid";
 
 void settle_whole(std::span<const Settlement> all, std::span<const std::size_t> which,

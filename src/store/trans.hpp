@@ -44,8 +44,6 @@ struct Row {
 // Unknown gids are left out.
 std::vector<Row> load(std::span<const std::string> gids);
 std::optional<Row> load_one(std::string_view gid);
-// The same with the row locked against concurrent writers (verbs).
-std::optional<Row> lock_one(std::string_view gid);
 
 // Unfinished rows due at or before `until`, not before `from`, oldest first; of this slice only.
 struct Due {

@@ -1,17 +1,14 @@
 // See verbs.hpp.
 #include "store/verbs.hpp"
 
+#include "store/visible.hpp"
+
 namespace dtm::store {
 
 std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer) {
     static pg::Statement statement(
         "SELECT trans_type, status, request, progress, version, create_time, next_cron_time,"
-        " attention IS NOT NULL"
-        " FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) $1"
-        " AND (pg_catalog.pg_has_role($2, owner::pg_catalog.oid, 'USAGE')"
-        " OR pg_catalog.has_function_privilege($2,"
-        " 'dtm.observe_all()'::pg_catalog.regprocedure, 'EXECUTE'))"
-        " FOR NO KEY UPDATE",
+        " attention IS NOT NULL" DTM_VISIBLE_ROW " FOR NO KEY UPDATE",
         {TEXTOID, OIDOID});
     pg::Args args;
     args.text(gid).oid(viewer);
