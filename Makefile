@@ -14,12 +14,15 @@ SOURCES   := $(sort $(wildcard src/*.cpp src/*/*.cpp))
 OBJS       = $(patsubst src/%.cpp,build/%.o,$(SOURCES))
 PURE_OBJS  = $(filter $(patsubst %,build/%/%.o,$(PURE_ROOMS)),$(OBJS))
 
-# The install script is the concatenation of its fragments in lexical order; upgrade scripts are
-# frozen files of their own.
-UPGRADES  := $(sort $(wildcard src/schema/dtm_pg--*--*.sql))
-FRAGMENTS := $(sort $(filter-out $(UPGRADES),$(wildcard src/schema/*.sql)))
-DATA       = $(UPGRADES)
-DATA_built = dtm_pg--$(EXTVERSION).sql
+# The install script is the concatenation of its fragments in lexical order. What is released is
+# frozen in src/schema/released; the way from there to this version is made of the fragments that
+# came since, until this version is released, too.
+FRAGMENTS  := $(sort $(wildcard src/schema/*.sql))
+RELEASED    = 0.1.0
+SINCE       = src/schema/60_barrier.sql
+UPGRADE     = dtm_pg--$(RELEASED)--$(EXTVERSION).sql
+DATA        = $(sort $(wildcard src/schema/released/*.sql)) src/script/dtm_pg_barrier.sql
+DATA_built  = dtm_pg--$(EXTVERSION).sql $(UPGRADE)
 
 # nopreload_* expect a server without shared_preload_libraries; tests/run has one for them.
 REGRESS ?= $(filter-out nopreload_%,$(sort $(basename $(notdir $(wildcard sql/*.sql)))))
@@ -80,6 +83,9 @@ dtm_pg.so: build/files
 
 dtm_pg--$(EXTVERSION).sql: $(FRAGMENTS) build/files dtm_pg.control
 	cat $(FRAGMENTS) > $@.$$$$ && mv $@.$$$$ $@
+
+$(UPGRADE): $(SINCE) dtm_pg.control Makefile
+	cat $(SINCE) > $@.$$$$ && mv $@.$$$$ $@
 
 -include $(OBJS:.o=.d)
 

@@ -3,9 +3,11 @@ CREATE ROLE regress_dtm_nobody;
 CREATE ROLE regress_dtm_submit;
 CREATE ROLE regress_dtm_observe;
 CREATE ROLE regress_dtm_admin;
+CREATE ROLE regress_dtm_barrier;
 SELECT dtm_grant('regress_dtm_submit', 'submit');
 SELECT dtm_grant('regress_dtm_observe', 'observe');
 SELECT dtm_grant('regress_dtm_admin', 'admin');
+SELECT dtm_grant('regress_dtm_barrier', 'barrier');
 
 CREATE VIEW matrix AS
 WITH object AS (
@@ -38,14 +40,15 @@ SELECT object,
        max(privilege) FILTER (WHERE rolname = 'regress_dtm_nobody') AS nobody,
        max(privilege) FILTER (WHERE rolname = 'regress_dtm_submit') AS submit,
        max(privilege) FILTER (WHERE rolname = 'regress_dtm_observe') AS observe,
-       max(privilege) FILTER (WHERE rolname = 'regress_dtm_admin') AS admin
+       max(privilege) FILTER (WHERE rolname = 'regress_dtm_admin') AS admin,
+       max(privilege) FILTER (WHERE rolname = 'regress_dtm_barrier') AS barrier
   FROM has GROUP BY object;
 SELECT * FROM matrix ORDER BY object COLLATE "C";
 
 -- What is granted is taken back, all of it.
 SELECT dtm_revoke('regress_dtm_submit'), dtm_revoke('regress_dtm_observe'),
-  dtm_revoke('regress_dtm_admin');
-SELECT count(*) FROM matrix WHERE concat(nobody, submit, observe, admin) <> '';
+  dtm_revoke('regress_dtm_admin'), dtm_revoke('regress_dtm_barrier');
+SELECT count(*) FROM matrix WHERE concat(nobody, submit, observe, admin, barrier) <> '';
 
 SELECT * FROM refused($$SELECT dtm_grant('regress_dtm_submit', 'root')$$);
 SELECT * FROM refused($$SELECT dtm_grant('regress_dtm_unknown', 'submit')$$);
@@ -54,4 +57,5 @@ SELECT count(*) FROM pg_proc WHERE prosecdef
    AND (pronamespace = 'dtm'::regnamespace OR proname LIKE 'dtm\_%');
 
 DROP VIEW matrix;
-DROP ROLE regress_dtm_nobody, regress_dtm_submit, regress_dtm_observe, regress_dtm_admin;
+DROP ROLE regress_dtm_nobody, regress_dtm_submit, regress_dtm_observe, regress_dtm_admin,
+  regress_dtm_barrier;

@@ -170,6 +170,34 @@ Finding prepared(const store::Health& h, pg::UnixTime now) {
             "COMMIT PREPARED or ROLLBACK PREPARED it: what it submitted waits for that."};
 }
 
+Finding barrier(const store::Health& h, pg::UnixTime now) {
+    if (!h.barrier_table) {
+        return {"warning", "barrier", "the table dtm_barrier.barrier does not exist",
+                "SELECT dtm.install_barrier() makes it; in a database of an older version first "
+                "ALTER EXTENSION dtm_pg UPDATE."};
+    }
+    if (h.barrier_runs_code) {
+        return {"warning", "barrier",
+                "dtm_barrier.barrier has triggers, rules or row security: old rows stay",
+                "Drop them, or call dtm_barrier_purge() from a job of your own."};
+    }
+    const std::chrono::seconds retention{hub::settings.barrier_retention_s};
+    if (retention.count() == 0) {
+        return {"note", "barrier", "dtm.barrier_retention is 0: barrier rows stay for ever",
+                "Set it to a time that no transaction outlives, or call dtm_barrier_purge()."};
+    }
+    const std::string kept = duration_text(retention);
+    // The rows of this database's own transactions stay; those at other participants may not.
+    if (h.oldest_unfinished && now - *h.oldest_unfinished > retention / 2) {
+        return {"warning", "barrier",
+                "barrier rows are kept for " + kept + ", and a transaction is unfinished for " +
+                    duration_text(now - *h.oldest_unfinished),
+                "Raise dtm.barrier_retention, here and at the participants, or end the "
+                "transaction: a call that comes after its barrier row is gone runs again."};
+    }
+    return {"ok", "barrier", "rows are kept for " + kept, ""};
+}
+
 Finding encoding() {
     if (GetDatabaseEncoding() == PG_UTF8) return {"ok", "encoding", "the database is in UTF8", ""};
     return {"warning", "encoding",
@@ -182,9 +210,9 @@ std::vector<Finding> check() {
     const store::AsOwner as_owner;
     const pg::UnixTime now = pg::now();
     const store::Health h = store::health(now - late_after());
-    return {library(h),         version(h),     launcher(),       coordinator(),
-            worker_processes(), late_rows(h),   attention(h),     alerts(),
-            durability(h),      replication(h), prepared(h, now), encoding()};
+    return {library(h),       version(h),      launcher(), coordinator(), worker_processes(),
+            late_rows(h),     attention(h),    alerts(),   durability(h), replication(h),
+            prepared(h, now), barrier(h, now), encoding()};
 }
 
 }  // namespace

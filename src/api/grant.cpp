@@ -12,7 +12,7 @@ namespace dtm::api {
 
 namespace {
 
-enum Level : unsigned { submit = 1, observe = 2, admin = 4 };
+enum Level : unsigned { submit = 1, observe = 2, admin = 4, barrier = 8 };
 
 struct Function {
     unsigned levels;
@@ -42,6 +42,18 @@ constexpr Function functions[] = {
     {admin, false, "dtm_subscribe(text, text, text)"},
     {admin, false, "dtm_unsubscribe(text, text)"},
     {admin, false, "dtm_drop_topic(text)"},
+    {barrier, false, "dtm_barrier(text, text, text, text, text)"},
+    {barrier, false, "dtm_barrier_verdict(text, text, text, text, text)"},
+    {barrier, false, "dtm_barrier_call(text, text, text, text, text)"},
+    {barrier, false, "dtm_barrier_call(text, text, text, text, text, \"any\")"},
+    {barrier, false, "dtm_barrier_call(text, text, text, text, text, text[])"},
+    {barrier, false, "dtm_barrier_query_prepared(text, text)"},
+    {barrier, false, "dtm_branch(text, text, text, text)"},
+    {barrier, false, "dtm_branch(text)"},
+    {barrier, false, "dtm_protect(regclass, boolean)"},
+    {barrier, false, "dtm_unprotect(regclass)"},
+    {barrier, true, "barrier_trigger()"},
+    {admin, false, "dtm_barrier_purge(interval)"},
 };
 
 struct View {
@@ -58,15 +70,31 @@ Level parse_level(const std::string& level) {
     if (level == "submit") return submit;
     if (level == "observe") return observe;
     if (level == "admin") return admin;
-    throw pg::SqlError("TD001", "unknown level " + in_quotes(level), "Field: level",
-                       "Levels are submit (submit, see one's own transactions), observe (see those "
-                       "of all roles) and admin (observe, retry, stop, topics).");
+    if (level == "barrier") return barrier;
+    throw pg::SqlError(
+        "TD001", "unknown level " + in_quotes(level), "Field: level",
+        "Levels are submit (submit, see one's own transactions), observe (see those "
+        "of all roles), admin (observe, retry, stop, topics) and barrier (the functions of "
+        "a participant).");
 }
 
 void run(const std::string& sql) {
     const char* text = sql.c_str();
     const int code = pg::call([&] { return SPI_execute(text, false, 0); });
     if (code != SPI_OK_UTILITY) throw std::runtime_error("unexpected result of: " + sql);
+}
+
+// The SQL in the database may be that of an older version (P13).
+bool exists(const std::string& function) {
+    const Datum name = pg::text_datum(function);
+    return pg::call([name] {
+        LOCAL_FCINFO(fcinfo, 1);
+        InitFunctionCallInfoData(*fcinfo, nullptr, 1, InvalidOid, nullptr, nullptr);
+        fcinfo->args[0].value = name;
+        fcinfo->args[0].isnull = false;
+        (void)to_regprocedure(fcinfo);
+        return !fcinfo->isnull;
+    });
 }
 
 std::string schema_of(Oid function) {
@@ -89,8 +117,9 @@ void change(Oid own_function, Oid role, unsigned levels, const char* verb,
     }
     for (const Function& f : functions) {
         if (!(f.levels & levels)) continue;
-        run(std::string(verb) + " EXECUTE ON FUNCTION " + (f.internal ? "dtm" : schema) + "." +
-            f.signature + " " + to);
+        std::string name = f.internal ? "dtm" : schema;
+        name.append(".").append(f.signature);
+        if (exists(name)) run(std::string(verb) + " EXECUTE ON FUNCTION " + name + " " + to);
     }
 }
 
@@ -107,7 +136,7 @@ DTM_FUNCTION(dtm_grant) {
 }
 
 DTM_FUNCTION(dtm_revoke) {
-    api::change(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0), api::submit | api::observe | api::admin,
-                "REVOKE", "FROM");
+    constexpr unsigned all = api::submit | api::observe | api::admin | api::barrier;
+    api::change(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0), all, "REVOKE", "FROM");
     PG_RETURN_VOID();
 }

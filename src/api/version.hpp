@@ -4,6 +4,6 @@
 
 namespace dtm::api {
 
-inline constexpr const char* library_version = "0.1.0";
+inline constexpr const char* library_version = "0.2.0";
 
 }  // namespace dtm::api

@@ -66,12 +66,30 @@ void define_coordinator_settings() {
                    &settings.node_name);
 }
 
+void bool_setting(const char* name, const char* text, bool* variable, GucContext context) {
+    DefineCustomBoolVariable(name, text, nullptr, variable, *variable, context, 0, nullptr, nullptr,
+                             nullptr);
+}
+
+void define_barrier_settings() {
+    bool_setting("dtm.strict_barrier",
+                 "A branch call that was undone before it arrived is an error (TDF00).",
+                 &settings.strict_barrier, PGC_USERSET);
+    bool_setting("dtm.barrier_required",
+                 "Tables under dtm_protect() refuse writes of transactions without dtm_branch().",
+                 &settings.barrier_required, PGC_SUSET);
+    int_setting("dtm.barrier_retention",
+                "Age at which the coordinator removes barrier rows; 0 never.",
+                &settings.barrier_retention_s, 0, INT_MAX, GUC_UNIT_S);
+}
+
 }  // namespace
 
 void define_settings() {
     pg::call([] {
         define_defaults_of_transactions();
         define_coordinator_settings();
+        define_barrier_settings();
 #if PG_VERSION_NUM >= 150000
         MarkGUCPrefixReserved("dtm");
 #else

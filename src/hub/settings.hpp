@@ -22,6 +22,10 @@ struct Settings {
     int workers = 1;
     int max_coordinators = 16;
     char* node_name = nullptr;
+    // The barrier.
+    bool strict_barrier = false;
+    bool barrier_required = false;
+    int barrier_retention_s = 30 * 86400;  // 0: for ever
 };
 
 extern Settings settings;

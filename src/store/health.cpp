@@ -65,6 +65,21 @@ void read_prepared(Health& h) {
     h.prepared = rows.int8(0, 3);
 }
 
+void read_barrier(Health& h) {
+    static pg::Statement barrier(
+        "SELECT c.oid IS NOT NULL,"
+        " coalesce(c.relhastriggers OR c.relhasrules OR c.relrowsecurity, false),"
+        " (SELECT pg_catalog.min(create_time) FROM dtm.trans WHERE next_cron_time IS NOT NULL)"
+        " FROM (SELECT pg_catalog.to_regclass('dtm_barrier.barrier')) t (oid)"
+        " LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid",
+        {});
+    pg::Args none;
+    const pg::Rows rows = barrier.execute(none, true);
+    h.barrier_table = rows.boolean(0, 1);
+    h.barrier_runs_code = rows.boolean(0, 2);
+    h.oldest_unfinished = rows.opt_time(0, 3);
+}
+
 }  // namespace
 
 Health health(pg::UnixTime late_before) {
@@ -73,6 +88,7 @@ Health health(pg::UnixTime late_before) {
     read_rows(h, late_before);
     read_server(h);
     read_prepared(h);
+    read_barrier(h);
     return h;
 }
 

@@ -24,6 +24,9 @@ struct Health {
     std::int64_t prepared = 0;
     std::optional<pg::UnixTime> oldest_prepared;
     std::string oldest_prepared_name;
+    bool barrier_table = false;
+    bool barrier_runs_code = false;  // triggers, rules or row security
+    std::optional<pg::UnixTime> oldest_unfinished;
 };
 
 Health health(pg::UnixTime late_before);

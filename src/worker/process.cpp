@@ -6,6 +6,7 @@
 #include "pg/transaction.hpp"
 #include "pg/wait_event.hpp"
 #include "worker/coordinator.hpp"
+#include "worker/housekeeping.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -25,6 +26,7 @@ extern "C" {
 #include "utils/syscache.h"
 }
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <memory>
@@ -38,6 +40,7 @@ namespace dtm::worker {
 namespace {
 
 std::unique_ptr<Coordinator> coordinator;
+Housekeeping housekeeping;
 
 // Whatever ends the process, the network thread ends first: exit() runs destructors that it may
 // use.
@@ -119,6 +122,7 @@ void reload_settings() {
     pg::call([] { ProcessConfigFile(PGC_SIGHUP); });
     fix_session_settings();
     coordinator->configure();
+    housekeeping.look_now();
 }
 
 // One log line when the state changes, not one per failed turn.
@@ -154,6 +158,17 @@ WaitEventSet* make_wait_set(int fd) {
     });
 }
 
+// One coordinator of the database does.
+bool keeps_house() { return hub::my_slot().worker == 0; }
+
+long idle_ms() {
+    const long idle = coordinator->idle_ms();
+    if (!keeps_house()) return idle;
+    const auto due =
+        std::chrono::ceil<std::chrono::milliseconds>(housekeeping.due() - pg::now()).count();
+    return std::clamp<long>(due, 0, idle);
+}
+
 bool turn(Trouble& trouble, TimestampTz& next_check) {
     try {
         const TimestampTz now = GetCurrentTimestamp();
@@ -162,6 +177,7 @@ bool turn(Trouble& trouble, TimestampTz& next_check) {
             next_check = now + USECS_PER_SEC;
         }
         coordinator->turn();
+        if (keeps_house() && pg::now() >= housekeeping.due()) housekeeping.turn(pg::now());
         trouble.over();
         return true;
     } catch (const pg::PgError& error) {
@@ -183,7 +199,7 @@ bool turn(Trouble& trouble, TimestampTz& next_check) {
     TimestampTz next_check = 0;
     bool healthy = true;
     for (;;) {
-        const long timeout = healthy ? coordinator->idle_ms() : 1000;
+        const long timeout = healthy ? idle_ms() : 1000;
         pg::call([&] {
             WaitEvent events[3];
             if (healthy) {

@@ -11,6 +11,10 @@ CREATE TABLE transfer (
     amount integer NOT NULL
 );
 
+-- A third bank has its accounts here.
+CREATE TABLE account (owner text PRIMARY KEY, balance integer NOT NULL CHECK (balance >= 0));
+INSERT INTO account VALUES ('eve', 100);
+
 -- Takes the money at one bank and brings it to the other. The row and the order to call both banks
 -- are one commit: either both exist or neither does. Nobody is called before the commit.
 CREATE PROCEDURE transfer(payer text, payee text, amount integer, INOUT gid text DEFAULT NULL)

@@ -30,6 +30,8 @@ PURE = ("core", "wire", "net")       # never see a PostgreSQL header
 THE_DOOR = "src/pg/postgres.hpp"     # the only file that names postgres.h
 
 MAX_LINES = 500
+# People copy it into databases of others: one file on purpose.
+MAY_BE_LONG = {"src/script/dtm_pg_barrier.sql"}
 MAX_COLUMNS = {".cpp": 100, ".hpp": 100, ".sql": 100, "": 120}  # "" is everything else
 CODE = (".cpp", ".hpp", ".py", ".sh", ".sql", ".proto")
 
@@ -136,7 +138,7 @@ def headers_are_guarded():
 def files_are_short():
     for path in WRITTEN:
         lines = read(path).count("\n")
-        if lines > MAX_LINES:
+        if lines > MAX_LINES and path not in MAY_BE_LONG:
             yield f"{path}: {lines} lines, at most {MAX_LINES}: split it by noun"
 
 

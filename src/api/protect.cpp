@@ -1,0 +1,127 @@
+// dtm_protect and dtm_unprotect: put the barrier's triggers on a table, as the caller, who must own
+// it.
+#include "api/result.hpp"
+
+extern "C" {
+#include "catalog/catalog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "utils/lsyscache.h"
+}
+
+namespace dtm::api {
+namespace {
+
+// Triggers fire in the order of their names: ours comes first, so that others do nothing for rows
+// that are skipped.
+constexpr const char* row_trigger = "00_dtm_barrier";
+constexpr const char* truncate_trigger = "00_dtm_barrier_truncate";
+
+struct Table {
+    Oid oid = InvalidOid;
+    std::string name;       // without schema
+    std::string qualified;  // quoted
+};
+
+const char* why_not(char kind) {
+    switch (kind) {
+        case RELKIND_RELATION:
+        case RELKIND_PARTITIONED_TABLE:
+            return nullptr;
+        case RELKIND_VIEW:
+            return "It is a view.";
+        case RELKIND_MATVIEW:
+            return "It is a materialized view.";
+        case RELKIND_FOREIGN_TABLE:
+            return "It is a foreign table: its rows do not commit with the barrier's.";
+        default:
+            return "It is not a table.";
+    }
+}
+
+Table table_arg(FunctionCallInfo fcinfo) {
+    if (PG_ARGISNULL(0)) throw pg::SqlError("TD001", "the table is NULL", "Field: table_name");
+    Table table;
+    table.oid = PG_GETARG_OID(0);
+    const Oid oid = table.oid;
+    const char* name = pg::call([oid] { return get_rel_name(oid); });
+    if (name == nullptr) {
+        throw pg::SqlError("42P01", "there is no table with OID " + std::to_string(oid),
+                           "Field: table_name");
+    }
+    table.name = name;
+    const char* schema = pg::call([oid] { return get_namespace_name(get_rel_namespace(oid)); });
+    table.qualified = pg::call([&] { return quote_qualified_identifier(schema, name); });
+    return table;
+}
+
+void check_kind(const Table& table) {
+    const Oid oid = table.oid;
+    const char kind = pg::call([oid] { return get_rel_relkind(oid); });
+    const char* schema = pg::call([oid] { return get_namespace_name(get_rel_namespace(oid)); });
+    const std::string in = schema == nullptr ? "" : schema;
+    const char* why = why_not(kind);
+    if (IsCatalogRelationOid(oid)) why = "It is a system table.";
+    if (in == "dtm" || in == "dtm_barrier") why = "It is a table of dtm_pg itself.";
+    if (why != nullptr) {
+        throw pg::SqlError("42809", in_quotes(table.name) + " cannot be protected", why,
+                           "Protect the ordinary tables that the branch writes.");
+    }
+}
+
+void run(const std::string& sql) {
+    const char* text = sql.c_str();
+    const int code = pg::call([&] { return SPI_execute(text, false, 0); });
+    if (code != SPI_OK_UTILITY) throw std::runtime_error("unexpected result of: " + sql);
+}
+
+bool has_trigger(const Table& table, const char* name) {
+    const Oid oid = table.oid;
+    return OidIsValid(pg::call([&] { return get_trigger_oid(oid, name, true); }));
+}
+
+bool drop_triggers(const Table& table) {
+    bool any = false;
+    for (const char* name : {row_trigger, truncate_trigger}) {
+        if (!has_trigger(table, name)) continue;
+        run(std::string("DROP TRIGGER \"") + name + "\" ON " + table.qualified);
+        any = true;
+    }
+    return any;
+}
+
+void protect(const Table& table, const char* rule) {
+    drop_triggers(table);
+    const std::string tail = std::string(" EXECUTE FUNCTION dtm.barrier_trigger('") + rule + "')";
+    run(std::string("CREATE TRIGGER \"") + row_trigger +
+        "\" BEFORE INSERT OR UPDATE OR DELETE ON " + table.qualified + " FOR EACH ROW" + tail);
+    run(std::string("CREATE TRIGGER \"") + truncate_trigger + "\" BEFORE TRUNCATE ON " +
+        table.qualified + " FOR EACH STATEMENT" + tail);
+}
+
+}  // namespace
+}  // namespace dtm::api
+
+using namespace dtm;
+
+DTM_FUNCTION(dtm_protect) {
+    const api::Table table = api::table_arg(fcinfo);
+    api::check_kind(table);
+    const char* rule = PG_ARGISNULL(1) ? "setting" : PG_GETARG_BOOL(1) ? "required" : "optional";
+    const pg::Spi spi;
+    const pg::SafeSearchPath path;
+    api::protect(table, rule);
+    PG_RETURN_VOID();
+}
+
+DTM_FUNCTION(dtm_unprotect) {
+    const api::Table table = api::table_arg(fcinfo);
+    const pg::Spi spi;
+    const pg::SafeSearchPath path;
+    if (!api::drop_triggers(table)) {
+        throw pg::SqlError("TD004", "table " + api::in_quotes(table.name) + " is not protected",
+                           "It has no trigger of dtm_protect().");
+    }
+    PG_RETURN_VOID();
+}

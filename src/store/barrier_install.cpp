@@ -1,0 +1,135 @@
+// See barrier_install.hpp.
+#include "store/barrier_install.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+}
+
+namespace dtm::store {
+namespace {
+
+void run(const char* sql) {
+    const int code = pg::call([sql] { return SPI_execute(sql, false, 0); });
+    if (code < 0) throw std::runtime_error(std::string(SPI_result_code_string(code)) + ": " + sql);
+}
+
+pg::Rows select(const char* sql) {
+    run(sql);
+    return {SPI_tuptable, SPI_processed};
+}
+
+}  // namespace
+
+bool schema_exists(const char* name) {
+    return OidIsValid(pg::call([name] { return get_namespace_oid(name, true); }));
+}
+
+std::optional<std::string> barrier_shape_fault() {
+    // One row per fault, the most telling first.
+    const pg::Rows faults = select(R"(
+WITH barrier AS (
+  SELECT 'dtm_barrier.barrier'::regclass::oid AS oid
+), wanted(name, kind, types) AS (
+  VALUES ('id', 'an integer', '{int4,int8}'::name[])
+       , ('trans_type', 'a text', '{varchar,text}')
+       , ('gid', 'a text', '{varchar,text}')
+       , ('branch_id', 'a text', '{varchar,text}')
+       , ('op', 'a text', '{varchar,text}')
+       , ('barrier_id', 'a text', '{varchar,text}')
+       , ('reason', 'a text', '{varchar,text}')
+       , ('create_time', 'a time', '{timestamptz,timestamp}')
+), found AS (
+  SELECT a.attname, t.typname, a.attnum, a.attnotnull, a.atthasdef OR a.attidentity <> '' AS filled,
+         format_type(a.atttypid, a.atttypmod) AS type
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, barrier
+   WHERE a.attrelid = barrier.oid AND a.attnum > 0 AND NOT a.attisdropped
+), keys AS (
+  SELECT ARRAY(SELECT f.attname FROM found f WHERE f.attnum = ANY (i.indkey::int2[])
+               ORDER BY f.attname COLLATE "C")::text AS columns
+    FROM pg_index i, barrier
+   WHERE i.indrelid = barrier.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+     AND i.indpred IS NULL AND i.indexprs IS NULL
+)
+SELECT 'It is not an ordinary table.' FROM pg_class c, barrier
+ WHERE c.oid = barrier.oid AND c.relkind <> 'r'
+UNION ALL
+SELECT format('It has no column %s.', w.name) FROM wanted w
+ WHERE NOT EXISTS (SELECT FROM found f WHERE f.attname = w.name)
+UNION ALL
+SELECT format('Column %s is %s, not %s.', w.name, f.type, w.kind)
+  FROM wanted w JOIN found f ON f.attname = w.name WHERE f.typname <> ALL (w.types)
+UNION ALL
+SELECT format('Column %s must be given a value: it is NOT NULL without a default.', f.attname)
+  FROM found f WHERE f.attnotnull AND NOT f.filled
+   AND f.attname NOT IN ('trans_type', 'gid', 'branch_id', 'op', 'barrier_id', 'reason')
+UNION ALL
+SELECT 'It has no unique key (gid, branch_id, op, barrier_id).'
+ WHERE '{barrier_id,branch_id,gid,op}' NOT IN (SELECT columns FROM keys)
+UNION ALL
+SELECT 'It has no unique key (id).' WHERE '{id}' NOT IN (SELECT columns FROM keys)
+LIMIT 1)");
+    return faults.size() == 0 ? std::nullopt : std::optional(std::string(faults.text(0, 1)));
+}
+
+void create_barrier_table() {
+    if (!schema_exists("dtm_barrier")) {
+        run("CREATE SCHEMA dtm_barrier");
+        run("COMMENT ON SCHEMA dtm_barrier IS"
+            " 'The barrier of dtm''s clients and of dtm_pg.'");
+    }
+    run("CREATE SEQUENCE dtm_barrier.barrier_seq");
+    run("COMMENT ON SEQUENCE dtm_barrier.barrier_seq IS 'Ids of dtm_barrier.barrier.'");
+    run("CREATE TABLE dtm_barrier.barrier ("
+        " id bigint NOT NULL DEFAULT pg_catalog.nextval('dtm_barrier.barrier_seq') PRIMARY KEY,"
+        " trans_type varchar(45) DEFAULT '',"
+        " gid varchar(128) DEFAULT '',"
+        " branch_id varchar(128) DEFAULT '',"
+        " op varchar(45) DEFAULT '',"
+        " barrier_id varchar(45) DEFAULT '',"
+        " reason varchar(45) DEFAULT '',"
+        " create_time timestamp(0) with time zone DEFAULT pg_catalog.now(),"
+        " update_time timestamp(0) with time zone DEFAULT pg_catalog.now(),"
+        " CONSTRAINT uniq_barrier UNIQUE (gid, branch_id, op, barrier_id))");
+    run("COMMENT ON TABLE dtm_barrier.barrier IS"
+        " 'Which branch operations have run here, or must not any more (P3). The form is that of"
+        " dtm''s clients, whose services may use it, too.'");
+    run("COMMENT ON COLUMN dtm_barrier.barrier.id IS 'In the order of time, for housekeeping.'");
+    run("COMMENT ON COLUMN dtm_barrier.barrier.trans_type IS 'msg, saga, tcc, xa or workflow.'");
+    run("COMMENT ON COLUMN dtm_barrier.barrier.gid IS 'Global transaction.'");
+    run("COMMENT ON COLUMN dtm_barrier.barrier.branch_id IS 'Branch of it.'");
+    run("COMMENT ON COLUMN dtm_barrier.barrier.op IS 'Operation whose place this row holds.'");
+    run("COMMENT ON COLUMN dtm_barrier.barrier.barrier_id IS"
+        " 'Number of the call within its transaction, from 01.'");
+    run("COMMENT ON COLUMN dtm_barrier.barrier.reason IS"
+        " 'Operation that wrote this row: its own, or the one that came first and undid it.'");
+    run("COMMENT ON COLUMN dtm_barrier.barrier.create_time IS"
+        " 'When; after dtm.barrier_retention the row is removed.'");
+    run("COMMENT ON COLUMN dtm_barrier.barrier.update_time IS 'Not used.'");
+}
+
+void adopt_barrier_table() {
+    const bool has_default =
+        select(
+            "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'dtm_barrier.barrier'"
+            "::pg_catalog.regclass AND attname = 'create_time' AND atthasdef")
+            .processed() != 0;
+    if (!has_default) {
+        run("ALTER TABLE dtm_barrier.barrier ALTER create_time SET DEFAULT pg_catalog.now()");
+    }
+    run("INSERT INTO dtm.kv (cat, k, v)"
+        " SELECT 'barrier', 'adopted', coalesce(pg_catalog.max(id), 0)::pg_catalog.text"
+        " FROM dtm_barrier.barrier ON CONFLICT (cat, k) DO NOTHING");
+}
+
+bool barrier_table_is_known() {
+    return select(
+               "SELECT FROM dtm.kv WHERE cat = 'barrier' AND k = 'adopted'"
+               " UNION ALL SELECT FROM pg_catalog.pg_depend d"
+               " JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid"
+               " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+               " AND d.objid = 'dtm_barrier.barrier'::pg_catalog.regclass AND d.deptype = 'e'"
+               " AND e.extname = 'dtm_pg'")
+               .processed() != 0;
+}
+
+}  // namespace dtm::store

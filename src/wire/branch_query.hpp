@@ -1,0 +1,24 @@
+// The identity of a branch call as it travels in a URL (dtm-compat.md 4.2): trans_type, gid,
+// branch_id and op in the query string.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace dtm::wire {
+
+// None: the parameter is not there. Nothing is checked beyond that.
+struct BranchQuery {
+    std::optional<std::string> trans_type;
+    std::optional<std::string> gid;
+    std::optional<std::string> branch_id;
+    std::optional<std::string> op;
+};
+
+// Reads "gid=…&op=…", with or without a leading '?', or a whole URL. Other parameters are passed
+// over; of a repeated one the first counts, as in dtm's clients. '+' is a space, a '%' that no two
+// hexadecimal digits follow stays as it is.
+BranchQuery parse_branch_query(std::string_view text);
+
+}  // namespace dtm::wire

@@ -1,0 +1,61 @@
+// See housekeeping.hpp.
+#include "worker/housekeeping.hpp"
+
+#include "hub/settings.hpp"
+#include "pg/transaction.hpp"
+#include "store/barrier.hpp"
+
+namespace dtm::worker {
+namespace {
+
+constexpr int batch_size = 1000;
+constexpr std::chrono::milliseconds between_batches{100};
+constexpr core::Seconds between_looks{60};
+// A walk begins where the last one ended. Now and then it begins at the first row, for those that
+// were kept because their transaction was unfinished, or that a long transaction committed late.
+constexpr core::Seconds walk_anew{3600};
+
+}  // namespace
+
+void Housekeeping::complain(const char* why, const char* hint) {
+    if (complained_) return;
+    complained_ = true;
+    pg::log(WARNING, "dtm_pg does not remove old rows of dtm_barrier.barrier", why, hint);
+}
+
+// True: there is more to do.
+bool Housekeeping::purge(core::Time now) {
+    if (!store::barrier_table_exists()) return false;
+    const store::BarrierTable table;
+    if (!table.runs_no_code()) {
+        complain("The table has triggers, rules or row security, which would run as superuser.",
+                 "Drop them, or call dtm_barrier_purge() from a job of your own.");
+        return false;
+    }
+    if (!walk_started_ || now < *walk_started_ || now - *walk_started_ >= walk_anew) {
+        walk_started_ = now;
+        last_id_ = 0;
+    }
+    const core::Time threshold = now - core::Seconds{hub::settings.barrier_retention_s};
+    const store::PurgeBatch batch = store::purge_barriers(table, last_id_, threshold, batch_size);
+    last_id_ = batch.last_id;
+    complained_ = false;
+    return batch.more;
+}
+
+void Housekeeping::turn(core::Time now) {
+    next_ = now + between_looks;
+    if (hub::settings.barrier_retention_s == 0) return;
+    try {
+        pg::Transaction transaction;
+        const bool more = purge(now);
+        transaction.commit();
+        if (more) next_ = now + between_batches;
+    } catch (const pg::PgError& error) {
+        complain(error.what(), "");
+    } catch (const pg::SqlError& error) {
+        complain(error.what(), error.hint.c_str());
+    }
+}
+
+}  // namespace dtm::worker
