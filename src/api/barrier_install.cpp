@@ -10,8 +10,9 @@ extern "C" {
 namespace dtm::api {
 namespace {
 
-void notice(const char* message, const char* detail) {
-    pg::call([&] { ereport(NOTICE, (errmsg("%s", message), errdetail("%s", detail))); });
+// INFO: scripts of extensions hide notices.
+void inform(const char* message, const char* detail) {
+    pg::call([&] { ereport(INFO, (errmsg("%s", message), errdetail("%s", detail))); });
 }
 
 void take_existing() {
@@ -23,7 +24,7 @@ void take_existing() {
                            "names under Barrier.");
     }
     store::adopt_barrier_table();
-    notice("the existing table dtm_barrier.barrier is used from now on",
+    inform("the existing table dtm_barrier.barrier is used from now on",
            "Its rows stay, and so does the table after DROP EXTENSION.");
 }
 
@@ -31,7 +32,7 @@ void install() {
     if (store::barrier_table_exists()) return take_existing();
     if (creating_extension && store::schema_exists("dtm_barrier")) {
         // pg_dump writes the schema before the extension and an adopted table after it.
-        notice("the table dtm_barrier.barrier is left to whoever made the schema",
+        inform("the table dtm_barrier.barrier is left to whoever made the schema",
                "When this is no restore, make it with SELECT dtm.install_barrier().");
         return;
     }

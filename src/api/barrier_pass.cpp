@@ -55,7 +55,7 @@ store::BarrierKey key_of(const BarrierBranch& branch, std::string_view barrier_i
 Passage pass_barrier(const BarrierBranch& branch, const std::optional<std::string>& barrier_id) {
     if (barrier_id && barrier_id->empty()) {
         throw pg::SqlError("TD001", "the barrier_id is empty", "Field: barrier_id",
-                           "NULL, or leaving it out, counts 01, 02, … by itself.");
+                           "NULL, or leaving it out, counts 01, 02, ... by itself.");
     }
     const store::BarrierTable table;
     fit(table, "gid", branch.gid);

@@ -36,14 +36,22 @@ const std::string& in_query(const std::optional<std::string>& value, const char*
 }
 
 BarrierBranch branch_of_query(const std::optional<std::string>& text) {
-    if (!text) {
-        throw pg::SqlError("TD001", "the query string is NULL", "Field: query_string",
+    if (!text || text->empty()) {
+        throw pg::SqlError("TD001", std::string("the query string is ") + (text ? "empty" : "NULL"),
+                           "Field: query_string",
                            "Pass what follows the ? in the URL of the branch call.");
     }
     const wire::BranchQuery query = wire::parse_branch_query(*text);
-    return parse_barrier_branch(in_query(query.trans_type, "trans_type"),
-                                in_query(query.gid, "gid"), in_query(query.branch_id, "branch_id"),
-                                in_query(query.op, "op"));
+    if (query.ambiguous) {
+        throw pg::SqlError("TD001", "the query string has two values for " + *query.ambiguous,
+                           "Field: query_string",
+                           "Give the parameter in the URL of the step another name: the "
+                           "coordinator adds gid, branch_id, op and trans_type.");
+    }
+    const std::string& gid = in_query(query.gid, "gid");
+    const std::string& branch_id = in_query(query.branch_id, "branch_id");
+    const std::string& op = in_query(query.op, "op");
+    return parse_barrier_branch(in_query(query.trans_type, "trans_type"), gid, branch_id, op);
 }
 
 void enter(FunctionCallInfo fcinfo, BarrierBranch branch) {

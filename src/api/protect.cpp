@@ -5,8 +5,10 @@
 extern "C" {
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
 }
 
@@ -54,6 +56,23 @@ Table table_arg(FunctionCallInfo fcinfo) {
     const char* schema = pg::call([oid] { return get_namespace_name(get_rel_namespace(oid)); });
     table.qualified = pg::call([&] { return quote_qualified_identifier(schema, name); });
     return table;
+}
+
+// CREATE TRIGGER is content with the TRIGGER privilege; who may decide what is written owns the
+// table.
+void check_owner(const Table& table) {
+    const Oid oid = table.oid;
+    const char* name = table.name.c_str();
+    pg::call([&] {
+#if PG_VERSION_NUM >= 160000
+        const bool owner = object_ownercheck(RelationRelationId, oid, GetUserId());
+#else
+        const bool owner = pg_class_ownercheck(oid, GetUserId());
+#endif
+        if (!owner) {
+            aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(oid)), name);
+        }
+    });
 }
 
 void check_kind(const Table& table) {
@@ -108,6 +127,7 @@ using namespace dtm;
 DTM_FUNCTION(dtm_protect) {
     const api::Table table = api::table_arg(fcinfo);
     api::check_kind(table);
+    api::check_owner(table);
     const char* rule = PG_ARGISNULL(1) ? "setting" : PG_GETARG_BOOL(1) ? "required" : "optional";
     const pg::Spi spi;
     const pg::SafeSearchPath path;

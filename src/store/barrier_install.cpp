@@ -108,10 +108,13 @@ void create_barrier_table() {
 }
 
 void adopt_barrier_table() {
+    // DEFAULT NULL, as dtm's own script says, is a default to the catalog.
     const bool has_default =
         select(
-            "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'dtm_barrier.barrier'"
-            "::pg_catalog.regclass AND attname = 'create_time' AND atthasdef")
+            "SELECT FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid"
+            " AND d.adnum = a.attnum WHERE a.attrelid = 'dtm_barrier.barrier'::regclass"
+            " AND a.attname = 'create_time'"
+            " AND pg_get_expr(d.adbin, d.adrelid) !~* '^[(]*null'")
             .processed() != 0;
     if (!has_default) {
         run("ALTER TABLE dtm_barrier.barrier ALTER create_time SET DEFAULT pg_catalog.now()");

@@ -38,8 +38,9 @@ std::string_view take(std::string_view& rest, char separator) {
 }  // namespace
 
 BranchQuery parse_branch_query(std::string_view text) {
-    if (const auto query = text.find('?'); query != std::string_view::npos) {
-        text.remove_prefix(query + 1);
+    // A '?' before the first '=' ends what is no query: a URL, or nothing.
+    if (const auto first = text.find_first_of("?="); first != text.npos && text[first] == '?') {
+        text.remove_prefix(first + 1);
     }
     text = text.substr(0, text.find('#'));
     BranchQuery found;
@@ -51,7 +52,10 @@ BranchQuery parse_branch_query(std::string_view text) {
                                                   : name == "branch_id" ? &found.branch_id
                                                   : name == "op"        ? &found.op
                                                                         : nullptr;
-        if (field != nullptr && !*field) *field = unescape(value);
+        if (field == nullptr) continue;
+        std::string text_value = unescape(value);
+        if (*field && **field != text_value) found.ambiguous = name;
+        if (!*field) *field = std::move(text_value);
     }
     return found;
 }

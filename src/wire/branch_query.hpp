@@ -14,10 +14,11 @@ struct BranchQuery {
     std::optional<std::string> gid;
     std::optional<std::string> branch_id;
     std::optional<std::string> op;
+    std::optional<std::string> ambiguous;  // name of one that came twice, with different values
 };
 
 // Reads "gid=…&op=…", with or without a leading '?', or a whole URL. Other parameters are passed
-// over; of a repeated one the first counts, as in dtm's clients. '+' is a space, a '%' that no two
+// over. '+' is a space, a '%' that no two
 // hexadecimal digits follow stays as it is.
 BranchQuery parse_branch_query(std::string_view text);
 

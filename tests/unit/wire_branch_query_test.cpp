@@ -21,8 +21,11 @@ TEST(BranchQuery, AllForms) {
     expect_all("&&op=action&branch%5Fid=01&=&gid=g+1/%C3%BC&trans_type=saga&");
 }
 
-TEST(BranchQuery, TheFirstOfARepeatedParameterCounts) {
-    EXPECT_EQ(parse_branch_query("gid=a&gid=b").gid, "a");
+TEST(BranchQuery, TwoValuesForOneNameAreSeen) {
+    // The URL of the step has one of its own, and the coordinator has added the real one.
+    EXPECT_EQ(parse_branch_query("gid=a&op=action&gid=b").ambiguous, "gid");
+    EXPECT_FALSE(parse_branch_query("gid=a&op=action&gid=%61").ambiguous);
+    EXPECT_FALSE(parse_branch_query("x=a&x=b&gid=c").ambiguous);
 }
 
 TEST(BranchQuery, MissingAndEmptyDiffer) {
@@ -40,6 +43,8 @@ TEST(BranchQuery, BrokenEscapesStayAsTheyAre) {
     EXPECT_EQ(parse_branch_query("gid=%").gid, "%");
     EXPECT_EQ(parse_branch_query("gid=%%41").gid, "%A");
     EXPECT_EQ(parse_branch_query("gid=a=b").gid, "a=b");
+    EXPECT_EQ(parse_branch_query("gid=a?b").gid, "a?b");
+    EXPECT_FALSE(parse_branch_query("http://h/p").gid);
 }
 
 }  // namespace
