@@ -31,13 +31,14 @@ void take_existing() {
 void install() {
     if (store::barrier_table_exists()) return take_existing();
     if (creating_extension && store::schema_exists("dtm_barrier")) {
-        // pg_dump writes the schema before the extension and an adopted table after it.
+        // A restore: the schema comes before the extension, an adopted table after it.
+        store::depend_on_schema();
         inform("the table dtm_barrier.barrier is left to whoever made the schema",
                "When this is no restore, make it with SELECT dtm.install_barrier().");
         return;
     }
     store::create_barrier_table();
-    if (!creating_extension) return;
+    if (!creating_extension) return store::adopt_barrier_table();
     for (const char* sql :
          {"SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier', '')",
           "SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier_seq', '')"}) {

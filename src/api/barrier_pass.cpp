@@ -58,16 +58,17 @@ Passage pass_barrier(const BarrierBranch& branch, const std::optional<std::strin
                            "NULL, or leaving it out, counts 01, 02, ... by itself.");
     }
     const store::BarrierTable table;
+    fit(table, "trans_type", core::to_string(branch.type));
     fit(table, "gid", branch.gid);
     fit(table, "branch_id", branch.branch_id);
+    fit(table, "op", core::to_string(branch.op));
     if (barrier_id) fit(table, "barrier_id", *barrier_id);
     const std::string id =
         barrier_id ? *barrier_id : core::barrier_id(counters.next(barrier_identity(branch)));
     const store::BarrierKey key = key_of(branch, id);
     const std::string_view op = core::to_string(branch.op);
 
-    const pg::AsRole as_owner(table.owner());
-    const pg::Spi spi;
+    const store::AsBarrierOwner as_owner(table);
     for (;;) {
         core::BarrierRows found;
         if (const auto origin = core::origin_of(branch.op)) {
@@ -120,8 +121,7 @@ bool message_committed(const std::string& gid) {
     const store::BarrierTable table;
     fit(table, "gid", branch.gid);
     const store::BarrierKey key = key_of(branch, "01");
-    const pg::AsRole as_owner(table.owner());
-    const pg::Spi spi;
+    const store::AsBarrierOwner as_owner(table);
     for (;;) {
         if (store::insert_barrier(key, msg, "rollback")) return false;
         if (const auto reason = store::barrier_reason(key, msg)) return *reason == msg;

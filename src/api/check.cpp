@@ -176,6 +176,12 @@ Finding barrier(const store::Health& h, pg::UnixTime now) {
                 "SELECT dtm.install_barrier() makes it; in a database of an older version first "
                 "ALTER EXTENSION dtm_pg UPDATE."};
     }
+    if (!h.barrier_is_ours) {
+        return {
+            "note", "barrier",
+            "dtm_barrier.barrier was made by somebody else after CREATE EXTENSION: old rows stay",
+            "SELECT dtm.install_barrier() adopts it."};
+    }
     if (h.barrier_runs_code) {
         return {"warning", "barrier",
                 "dtm_barrier.barrier has triggers, rules or row security: old rows stay",

@@ -6,6 +6,7 @@
 extern "C" {
 #include "access/relation.h"
 #include "catalog/namespace.h"
+#include "commands/trigger.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 }
@@ -72,8 +73,13 @@ std::optional<int> BarrierTable::width(std::string_view column) const {
 }
 
 bool BarrierTable::runs_no_code() const {
-    const FormData_pg_class* c = relation_->rd_rel;
-    return !c->relhastriggers && !c->relhasrules && !c->relrowsecurity;
+    // Not relhastriggers: that says yes until the next VACUUM after the last one was dropped.
+    const bool triggers = relation_->trigdesc != nullptr && relation_->trigdesc->numtriggers > 0;
+    return !triggers && relation_->rd_rules == nullptr && !relation_->rd_rel->relrowsecurity;
+}
+
+AsBarrierOwner::AsBarrierOwner(const BarrierTable& table) : role_(table.owner()) {
+    if (!table.runs_no_code()) path_.emplace();
 }
 
 bool insert_barrier(const BarrierKey& key, std::string_view op, std::string_view reason) {
@@ -172,8 +178,7 @@ PurgeBatch purge_barriers(const BarrierTable& table, std::int64_t after_id, pg::
             const AsOwner ours;
             return adoption();
         }();
-        const pg::AsRole theirs(table.owner());
-        const pg::Spi spi;
+        const AsBarrierOwner theirs(table);
         found = old_rows(after_id, older_than, adopted, limit);
     }
     PurgeBatch batch;
@@ -185,8 +190,7 @@ PurgeBatch purge_barriers(const BarrierTable& table, std::int64_t after_id, pg::
         const AsOwner ours;
         keep_unfinished(found);
     }
-    const pg::AsRole theirs(table.owner());
-    const pg::Spi spi;
+    const AsBarrierOwner theirs(table);
     batch.removed = remove(found.ids);
     return batch;
 }

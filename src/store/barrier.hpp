@@ -41,7 +41,19 @@ private:
     int exceptions_;
 };
 
-// The following run within a pg::Spi scope, as the table's owner (pg::AsRole).
+// Acts as the table's owner with SPI connected. Code of his that runs then finds nothing of the
+// caller's: it gets a search_path of its own.
+class AsBarrierOwner {
+public:
+    explicit AsBarrierOwner(const BarrierTable&);
+
+private:
+    pg::AsRole role_;
+    pg::Spi spi_;
+    std::optional<pg::SafeSearchPath> path_;
+};
+
+// The following run within an AsBarrierOwner.
 
 // False when the key is taken; waits for a transaction that is inserting it. 40001 when it was
 // taken by a transaction that this one's snapshot does not see.

@@ -2,7 +2,11 @@
 #include "store/barrier_install.hpp"
 
 extern "C" {
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
+#include "commands/extension.h"
 }
 
 namespace dtm::store {
@@ -61,7 +65,9 @@ SELECT format('Column %s is %s, not %s.', w.name, f.type, w.kind)
 UNION ALL
 SELECT format('Column %s must be given a value: it is NOT NULL without a default.', f.attname)
   FROM found f WHERE f.attnotnull AND NOT f.filled
-   AND f.attname NOT IN ('trans_type', 'gid', 'branch_id', 'op', 'barrier_id', 'reason')
+   AND f.attname NOT IN ('id', 'trans_type', 'gid', 'branch_id', 'op', 'barrier_id', 'reason')
+UNION ALL
+SELECT 'Column id has no default.' FROM found f WHERE f.attname = 'id' AND NOT f.filled
 UNION ALL
 SELECT 'It has no unique key (gid, branch_id, op, barrier_id).'
  WHERE '{barrier_id,branch_id,gid,op}' NOT IN (SELECT columns FROM keys)
@@ -77,7 +83,8 @@ void create_barrier_table() {
         run("COMMENT ON SCHEMA dtm_barrier IS"
             " 'The barrier of dtm''s clients and of dtm_pg.'");
     }
-    run("CREATE SEQUENCE dtm_barrier.barrier_seq");
+    // DROP TABLE leaves it behind.
+    run("CREATE SEQUENCE IF NOT EXISTS dtm_barrier.barrier_seq");
     run("COMMENT ON SEQUENCE dtm_barrier.barrier_seq IS 'Ids of dtm_barrier.barrier.'");
     run("CREATE TABLE dtm_barrier.barrier ("
         " id bigint NOT NULL DEFAULT pg_catalog.nextval('dtm_barrier.barrier_seq') PRIMARY KEY,"
@@ -107,7 +114,24 @@ void create_barrier_table() {
     run("COMMENT ON COLUMN dtm_barrier.barrier.update_time IS 'Not used.'");
 }
 
+void depend_on_schema() {
+    pg::call([] {
+        const Oid extension =
+            creating_extension ? CurrentExtensionObject : get_extension_oid("dtm_pg", true);
+        const Oid schema = get_namespace_oid("dtm_barrier", true);
+        if (!OidIsValid(extension) || !OidIsValid(schema)) return;
+        if (getExtensionOfObject(NamespaceRelationId, schema) == extension) return;
+        (void)deleteDependencyRecordsForSpecific(ExtensionRelationId, extension, DEPENDENCY_NORMAL,
+                                                 NamespaceRelationId, schema);
+        ObjectAddress from, to;
+        ObjectAddressSet(from, ExtensionRelationId, extension);
+        ObjectAddressSet(to, NamespaceRelationId, schema);
+        recordDependencyOn(&from, &to, DEPENDENCY_NORMAL);
+    });
+}
+
 void adopt_barrier_table() {
+    depend_on_schema();
     // DEFAULT NULL, as dtm's own script says, is a default to the catalog.
     const bool has_default =
         select(

@@ -1,6 +1,8 @@
 // See health.hpp.
 #include "store/health.hpp"
 
+#include "store/barrier_install.hpp"
+
 namespace dtm::store {
 
 namespace {
@@ -68,7 +70,10 @@ void read_prepared(Health& h) {
 void read_barrier(Health& h) {
     static pg::Statement barrier(
         "SELECT c.oid IS NOT NULL,"
-        " coalesce(c.relhastriggers OR c.relhasrules OR c.relrowsecurity, false),"
+        " coalesce(c.relrowsecurity, false) OR EXISTS (SELECT FROM pg_catalog.pg_trigger"
+        "   WHERE tgrelid OPERATOR(pg_catalog.=) c.oid)"
+        " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite"
+        "   WHERE ev_class OPERATOR(pg_catalog.=) c.oid),"
         " (SELECT pg_catalog.min(create_time) FROM dtm.trans WHERE next_cron_time IS NOT NULL)"
         " FROM (SELECT pg_catalog.to_regclass('dtm_barrier.barrier')) t (oid)"
         " LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid",
@@ -78,6 +83,7 @@ void read_barrier(Health& h) {
     h.barrier_table = rows.boolean(0, 1);
     h.barrier_runs_code = rows.boolean(0, 2);
     h.oldest_unfinished = rows.opt_time(0, 3);
+    h.barrier_is_ours = h.barrier_table && barrier_table_is_known();
 }
 
 }  // namespace

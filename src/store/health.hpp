@@ -25,6 +25,7 @@ struct Health {
     std::optional<pg::UnixTime> oldest_prepared;
     std::string oldest_prepared_name;
     bool barrier_table = false;
+    bool barrier_is_ours = false;    // made by us or adopted
     bool barrier_runs_code = false;  // triggers, rules or row security
     std::optional<pg::UnixTime> oldest_unfinished;
 };

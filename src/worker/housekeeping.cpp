@@ -4,6 +4,11 @@
 #include "hub/settings.hpp"
 #include "pg/transaction.hpp"
 #include "store/barrier.hpp"
+#include "store/barrier_install.hpp"
+
+extern "C" {
+#include "commands/dbcommands.h"
+}
 
 namespace dtm::worker {
 namespace {
@@ -15,17 +20,24 @@ constexpr core::Seconds between_looks{60};
 // were kept because their transaction was unfinished, or that a long transaction committed late.
 constexpr core::Seconds walk_anew{3600};
 
+bool is_ours() {
+    const pg::Spi spi;
+    return store::barrier_table_is_known();
+}
+
 }  // namespace
 
 void Housekeeping::complain(const char* why, const char* hint) {
     if (complained_) return;
     complained_ = true;
-    pg::log(WARNING, "dtm_pg does not remove old rows of dtm_barrier.barrier", why, hint);
+    pg::log(WARNING,
+            "dtm_pg does not remove old rows of dtm_barrier.barrier in database " + database_, why,
+            hint);
 }
 
 // True: there is more to do.
 bool Housekeeping::purge(core::Time now) {
-    if (!store::barrier_table_exists()) return false;
+    if (!store::barrier_table_exists() || !is_ours()) return false;
     const store::BarrierTable table;
     if (!table.runs_no_code()) {
         complain("The table has triggers, rules or row security, which would run as superuser.",
@@ -48,6 +60,7 @@ void Housekeeping::turn(core::Time now) {
     if (hub::settings.barrier_retention_s == 0) return;
     try {
         pg::Transaction transaction;
+        if (database_.empty()) database_ = pg::call([] { return get_database_name(MyDatabaseId); });
         const bool more = purge(now);
         transaction.commit();
         if (more) next_ = now + between_batches;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 namespace dtm::worker {
 
@@ -30,6 +31,7 @@ private:
     std::int64_t last_id_ = 0;
     std::optional<core::Time> walk_started_;
     bool complained_ = false;
+    std::string database_;  // its name, for messages
 };
 
 }  // namespace dtm::worker
