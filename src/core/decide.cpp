@@ -117,6 +117,28 @@ bool force_stop(const Request& request, State& state) {
     return true;
 }
 
+bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
+          const std::string& reason) {
+    if (branch >= state.branches.size()) return false;
+    BranchState& b = state.branches[branch];
+    OpState* op = nullptr;
+    if (state.status == Status::submitted) op = &b.action;
+    if (state.status == Status::aborting && request.type == TransType::saga && b.may_have_run) {
+        op = &b.compensate;
+    }
+    if (op == nullptr || op->status != BranchStatus::prepared) return false;
+    op->status = BranchStatus::succeed;
+    op->in_flight = false;
+    op->finished = now;
+    op->next.reset();
+    op->errors = 0;
+    op->last_answer = reason;
+    // A call of the action may be under way all the same.
+    b.may_have_run = true;
+    stamp_as_written(state);
+    return true;
+}
+
 void retry_now(State& state, Time now) {
     const auto hurry = [now](OpState& op) {
         if (op.next && *op.next > now) op.next = now;

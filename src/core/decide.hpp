@@ -82,6 +82,12 @@ bool force_stop(const Request& request, State& state);
 // Operator verb: all waiting operations become due at `now`, attempts are kept.
 void retry_now(State& state, Time now);
 
+// Operator verb: the open operation of a branch counts as succeeded, without a (further) call: the
+// action while the transaction goes forward, the compensation while it is undone. False, and
+// nothing changed, when that branch has none. The caller writes the state, as for force_stop.
+bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
+          const std::string& reason);
+
 // Policy arithmetic, exposed for the views and the tests.
 Seconds base_interval(const Request&, const Policy&);
 // base * 2^errors, capped, plus a jitter of up to 10 % that depends only on (gid, branch, op,

@@ -20,6 +20,7 @@ void take_query_answer(Round& r, const Answer& answer) {
             return;
         case Result::ongoing:
         case Result::error:
+        case Result::deferred:
             return r.postpone(life, answer);
     }
 }

@@ -78,6 +78,12 @@ void Round::fail(OpState& life, const Outcome& outcome) {
 void Round::postpone(OpState& life, const Answer& answer) {
     life.last_answer = answer.outcome.reason;
     changed = retrying = true;
+    if (answer.outcome.result == Result::deferred) {
+        // Nobody was called: it is neither an attempt nor an error, and no alert.
+        if (life.attempts > 0) --life.attempts;
+        life.next = std::max(now, answer.outcome.not_before.value_or(now));
+        return;
+    }
     if (answer.outcome.result == Result::ongoing) {
         // Work in progress is not a fault: the interval stays what it is. Only a query starts anew.
         if (answer.op == Op::query) life.errors = 0;

@@ -46,6 +46,10 @@ void take_action_answer(Round& r, const Answer& answer) {
             else
                 life.next.reset();  // it will not be called again, only undone
             return;
+        case Result::deferred:
+            r.postpone(life, answer);
+            if (!forward) life.next.reset();
+            return;
     }
 }
 

@@ -13,7 +13,7 @@ constexpr std::array trans_types{"msg"sv, "saga"sv, "tcc"sv, "xa"sv, "workflow"s
 constexpr std::array statuses{"prepared"sv, "submitted"sv, "aborting"sv, "succeed"sv, "failed"sv};
 constexpr std::array branch_statuses{"prepared"sv, "succeed"sv, "failed"sv};
 constexpr std::array ops{"action"sv, "compensate"sv, "msg"sv};
-constexpr std::array results{"SUCCESS"sv, "FAILURE"sv, "ONGOING"sv, "ERROR"sv};
+constexpr std::array results{"SUCCESS"sv, "FAILURE"sv, "ONGOING"sv, "ERROR"sv, "DEFERRED"sv};
 
 template <typename Enum, std::size_t N>
 std::string_view name(const std::array<std::string_view, N>& names, Enum e) {

@@ -28,8 +28,9 @@ enum class BranchStatus : std::uint8_t { prepared, succeed, failed };
 enum class Op : std::uint8_t { action, compensate, query };
 
 // What an answer of a branch means (dtm-compat.md 4.6); `error` is every temporary or unknown
-// outcome.
-enum class Result : std::uint8_t { success, failure, ongoing, error };
+// outcome. `deferred` is no answer at all: the call did not leave this machine (host paused,
+// circuit breaker open).
+enum class Result : std::uint8_t { success, failure, ongoing, error, deferred };
 
 std::string_view to_string(TransType);
 std::string_view to_string(Status);
@@ -43,7 +44,8 @@ constexpr bool is_final(Status s) { return s == Status::succeed || s == Status::
 
 struct Outcome {
     Result result = Result::error;
-    std::string reason;  // for people: the body of the answer or the transport's error
+    std::string reason;              // for people: the body of the answer or the transport's error
+    std::optional<Time> not_before;  // deferred: when it may leave at the earliest
 };
 
 // One call target of the request. A saga step is one branch; a message step is one branch per

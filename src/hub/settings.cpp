@@ -48,6 +48,15 @@ void define_coordinator_settings() {
     int_setting("dtm.max_active",
                 "Most transactions one coordinator holds in memory; more wait in the table.",
                 &settings.max_active, 10, 1000000, 0);
+    int_setting("dtm.breaker_errors",
+                "Calls of a host in a row without an answer that open its circuit breaker; 0 none.",
+                &settings.breaker_errors, 0, 1000000, 0);
+    int_setting("dtm.breaker_max_interval",
+                "Longest time between two probes of a host whose circuit breaker is open.",
+                &settings.breaker_max_interval_s, 1, 86400, GUC_UNIT_S);
+    int_setting("dtm.retention",
+                "Age at which the coordinator removes finished transactions; 0 never.",
+                &settings.retention_s, 0, INT_MAX, GUC_UNIT_S);
     int_setting("dtm.workers", "Coordinators of a database; each owns a hash slice of the gids.",
                 &settings.workers, 1, 64, 0);
     // Sizes shared memory; a server that did not preload the library has none and refuses the

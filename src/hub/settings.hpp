@@ -17,6 +17,9 @@ struct Settings {
     int max_in_flight = 1000;
     int max_in_flight_per_host = 100;
     int max_active = 10000;
+    int breaker_errors = 10;
+    int breaker_max_interval_s = 60;
+    int retention_s = 7 * 86400;  // 0: for ever
     int alert_retry_limit = 3;
     char* alert_webhook = nullptr;
     int workers = 1;

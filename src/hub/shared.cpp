@@ -3,6 +3,7 @@
 // taken at commit, where an error would be a PANIC.
 #include "hub/shared.hpp"
 
+#include "hub/endpoints.hpp"
 #include "hub/settings.hpp"
 #include "pg/call.hpp"
 #include "pg/wait_event.hpp"
@@ -55,6 +56,7 @@ struct Slot {
     bool overflowed;
     pg_atomic_uint32 active;
     pg_atomic_uint32 in_flight;
+    pg_atomic_uint32 control_changed;
     pg_atomic_uint64 counters[counter_count];
     Hint ring[ring_size];
 };
@@ -62,6 +64,7 @@ struct Slot {
 struct Shared {
     slock_t lock;  // guards the slot table and the launcher's inbox; taken before Slot::lock
     int slot_count;
+    Start start;
     int launcher_pid;
     int launcher_proc;
     bool inbox_overflowed;
@@ -92,6 +95,7 @@ void request_hook() {
     if (previous_request_hook != nullptr) previous_request_hook();
 #endif
     RequestAddinShmemSpace(shared_size());
+    RequestAddinShmemSpace(endpoints_size());
 }
 
 void startup_hook() {
@@ -103,6 +107,7 @@ void startup_hook() {
         std::memset(static_cast<void*>(block), 0, shared_size());
         SpinLockInit(&block->lock);
         block->slot_count = settings.max_coordinators;
+        block->start = how_the_server_starts();
         for (int i = 0; i < wait_buckets; ++i) {
             pg_atomic_init_u32(&block->waiters[i], 0);
             pg_atomic_init_u32(&block->ended[i], 0);
@@ -113,10 +118,12 @@ void startup_hook() {
             SpinLockInit(&slot.lock);
             pg_atomic_init_u32(&slot.active, 0);
             pg_atomic_init_u32(&slot.in_flight, 0);
+            pg_atomic_init_u32(&slot.control_changed, 0);
             for (auto& c : slot.counters) pg_atomic_init_u64(&c, 0);
         }
     }
     shared = block;
+    attach_endpoints();
     LWLockRelease(AddinShmemInitLock);
 }
 
@@ -432,6 +439,25 @@ bool anything_announced() {
     Locked guard(mine->lock);
     return mine->tail != mine->head || mine->overflowed;
 }
+
+Start server_start() { return shared == nullptr ? Start::normal : shared->start; }
+
+void announce_control(Oid database) noexcept {
+    if (shared == nullptr) return;
+    const Locked locked(shared->lock);
+    for (int i = 0; i < shared->slot_count; ++i) {
+        Slot& slot = shared->slots[i];
+        if (slot.state == SlotState::free || slot.database != database) continue;
+        pg_atomic_write_u32(&slot.control_changed, 1);
+        if (slot.state == SlotState::running) wake(slot.proc);
+    }
+}
+
+bool take_control_changed() {
+    return mine != nullptr && pg_atomic_exchange_u32(&mine->control_changed, 0) != 0;
+}
+
+int my_slot_index() { return mine == nullptr ? -1 : static_cast<int>(mine - shared->slots); }
 
 void count(Counter counter, std::uint64_t n) {
     if (mine == nullptr || n == 0) return;

@@ -47,6 +47,8 @@ struct SlotInfo {  // one row of dtm.stat_coordinator
 };
 
 enum class SlotState : std::uint8_t { free, starting, running };
+// What the server found in its data directory when it was started (P15).
+enum class Start : std::uint8_t { normal, standby, recovery, backup };
 // How a coordinator left; read by the launcher.
 enum class Leaving : std::uint8_t { unknown, no_extension, database_busy, reconfigured };
 
@@ -62,6 +64,8 @@ bool shared_memory_present();
 void announce(std::string_view gid) noexcept;
 // Wakes the launcher to look at a database (its extension came or went). noexcept for callbacks.
 void announce_database(Oid database) noexcept;
+// Tells the coordinators of a database that an operator changed dtm.control or dtm.identity.
+void announce_control(Oid database) noexcept;
 // Which slice of `workers` a gid belongs to.
 int slice_of(std::string_view gid, int workers);
 
@@ -84,6 +88,7 @@ void announce_finished(std::string_view gid) noexcept;
 
 std::vector<SlotInfo> slots();
 int launcher_pid();
+Start server_start();
 
 // --- launcher ---------------------------------------------------------------------------------
 void launcher_attach();  // registers this process as the launcher until it exits
@@ -113,6 +118,8 @@ void set_leaving(Leaving reason);
 // Moves announced gids to `gids`; returns true when some were lost (ring overflow).
 bool take_announced(std::vector<std::string>& gids, std::size_t max);
 bool anything_announced();
+bool take_control_changed();  // since the last call
+int my_slot_index();
 void count(Counter counter, std::uint64_t n = 1);
 void set_gauges(std::uint32_t active, std::uint32_t in_flight);
 

@@ -107,6 +107,7 @@ struct Client::Impl {
         connects.store(loop.connects(), std::memory_order_relaxed);
         in_flight.store(loop.in_flight(), std::memory_order_relaxed);
         waiting.store(loop.waiting(), std::memory_order_relaxed);
+        publish_endpoints();
         if (replies.empty()) return;
         const std::lock_guard lock(outbox_mutex);
         if (outbox.empty()) {
@@ -121,6 +122,15 @@ struct Client::Impl {
         }
     }
 
+    void publish_endpoints() {
+        const auto now = std::chrono::steady_clock::now();
+        if (now < next_endpoints) return;
+        next_endpoints = now + std::chrono::seconds(1);
+        std::vector<Endpoint> seen = loop.endpoints();
+        const std::lock_guard lock(outbox_mutex);
+        endpoints.swap(seen);
+    }
+
     UniqueFd wake_fd = make_eventfd();
     UniqueFd ready_fd = make_eventfd();
 
@@ -132,6 +142,8 @@ struct Client::Impl {
     std::mutex outbox_mutex;
     std::vector<Reply> outbox;
     bool outbox_signalled = false;
+    std::vector<Endpoint> endpoints;
+    std::chrono::steady_clock::time_point next_endpoints;  // the thread's own
 
     std::atomic<std::uint64_t> submitted{0}, replied{0}, transport_errors{0}, connects{0};
     std::atomic<std::uint32_t> in_flight{0}, waiting{0};
@@ -199,6 +211,11 @@ Stats Client::stats() const {
     stats.in_flight = impl_->in_flight.load(std::memory_order_relaxed);
     stats.queued = impl_->waiting.load(std::memory_order_relaxed);
     return stats;
+}
+
+std::vector<Endpoint> Client::endpoints() const {
+    const std::lock_guard lock(impl_->outbox_mutex);
+    return impl_->endpoints;
 }
 
 }  // namespace dtm::net

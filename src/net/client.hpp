@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,7 +17,9 @@ namespace dtm::net {
 struct Settings {
     std::uint32_t max_in_flight = 1000;          // above it, calls queue in this object
     std::uint32_t max_in_flight_per_host = 100;  // likewise, per scheme://host:port
-    std::size_t max_body = 64 * 1024;  // bytes of an answer that are kept; the rest is cut
+    std::size_t max_body = 64 * 1024;   // bytes of an answer that are kept; the rest is cut
+    std::uint32_t breaker_errors = 10;  // calls in a row without an answer; 0: no circuit breaker
+    std::chrono::milliseconds breaker_longest{60000};  // between two probes of a dead host
     std::string user_agent = "dtm_pg";
 };
 
@@ -33,6 +36,8 @@ struct Call {
     // Goes before the calls that are not: finishing what has begun before beginning more keeps an
     // overloaded coordinator's transactions short.
     bool urgent = false;
+    // Somebody asked for this call: it is the probe of a host whose circuit breaker is open.
+    bool probe = false;
     std::chrono::milliseconds timeout{3000};  // counts from the moment the call starts, not queues
 };
 
@@ -42,6 +47,23 @@ struct Reply {
     std::string body;   // at most Settings::max_body bytes
     std::string error;  // transport error in words, empty when an answer was received
     std::chrono::microseconds elapsed{0};
+    // The call never left: the circuit breaker of its host is open. Try again after this time.
+    std::optional<std::chrono::milliseconds> deferred;
+};
+
+// One host (scheme, name, port) as the network thread sees it.
+struct Endpoint {
+    std::string key;
+    enum class Breaker : std::uint8_t { closed, open, half_open } breaker = Breaker::closed;
+    std::uint32_t in_flight = 0;
+    std::uint32_t waiting = 0;
+    std::uint64_t calls = 0;     // that have ended
+    std::uint64_t errors = 0;    // of them without an answer
+    std::uint64_t deferred = 0;  // calls that were not sent
+    std::uint32_t errors_in_a_row = 0;
+    std::chrono::milliseconds next_probe{0};    // from now, when open
+    std::chrono::microseconds mean_elapsed{0};  // of answers, the recent ones weigh most
+    std::string last_error;
 };
 
 struct Stats {
@@ -67,6 +89,8 @@ public:
     // Applies to calls started from now on.
     void configure(Settings settings);
     Stats stats() const;
+    // The hosts as of at most a second ago, those with trouble or work first.
+    std::vector<Endpoint> endpoints() const;
 
 private:
     struct Impl;

@@ -1,6 +1,7 @@
 #include "net/host_queues.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 namespace dtm::net {
 
@@ -52,23 +53,40 @@ void HostQueues::give_turn(Host& host) {
     host.in_turn = true;
 }
 
-void HostQueues::add(Call call) {
+void HostQueues::add(Call call, Breaker::Time now) {
     std::string key = host_key(call.url);
     const auto [entry, is_new] = hosts_.try_emplace(std::move(key));
     Host& host = entry->second;
     if (is_new) host.key = entry->first;
+    if (call.probe) host.breaker.probe_now(now);
     (call.urgent ? host.urgent : host.waiting).push_back(std::move(call));
     ++waiting_;
     give_turn(host);
 }
 
-std::optional<HostQueues::Next> HostQueues::take() {
+void HostQueues::defer_all(Host& host, Breaker::Time now) {
+    const auto retry_after = host.breaker.retry_after(now);
+    for (std::deque<Call>* queue : {&host.urgent, &host.waiting}) {
+        for (const Call& call : *queue) deferred_.push_back({call.id, retry_after});
+        host.seen.deferred += queue->size();
+        waiting_ -= static_cast<std::uint32_t>(queue->size());
+        queue->clear();
+    }
+}
+
+std::optional<HostQueues::Next> HostQueues::take(Breaker::Time now) {
     if (waiting_ == 0 || in_flight_ >= max_in_flight_) return std::nullopt;
     // Hosts that only the reserve keeps out stay in the list, in order. A look at each is bounded
     // by the number of hosts, and happens only when seven eighths of the places are taken.
     for (auto turn = turns_.begin(); turn != turns_.end();) {
         Host& host = **turn;
         if (host.in_flight >= max_per_host_) {  // the limit was lowered
+            host.in_turn = false;
+            turn = turns_.erase(turn);
+            continue;
+        }
+        if (!host.breaker.admits(now)) {
+            defer_all(host, now);
             host.in_turn = false;
             turn = turns_.erase(turn);
             continue;
@@ -85,19 +103,74 @@ std::optional<HostQueues::Next> HostQueues::take() {
         --waiting_;
         ++host.in_flight;
         ++in_flight_;
+        host.breaker.started(now);
         give_turn(host);  // at the end: the others come first
         return next;
     }
     return std::nullopt;
 }
 
-void HostQueues::finished(Host* host) {
+void HostQueues::release(Host* host) {
     --host->in_flight;
     --in_flight_;
     give_turn(*host);
     if (host->in_flight == 0 && host->idle() && hosts_.size() > max_idle_hosts) {
         hosts_.erase(hosts_.find(host->key));
     }
+}
+
+void HostQueues::given_up(Host* host) {
+    host->breaker.abandoned();
+    release(host);
+}
+
+void HostQueues::finished(Host* host, const Reply& reply, Breaker::Time now) {
+    Endpoint& seen = host->seen;
+    ++seen.calls;
+    if (reply.status != 0) {
+        host->breaker.answered();
+        seen.mean_elapsed =
+            seen.calls == 1 ? reply.elapsed : (seen.mean_elapsed * 15 + reply.elapsed) / 16;
+    } else {
+        ++seen.errors;
+        seen.last_error = reply.error;
+        host->breaker.failed(now, breaker_);
+        // Those that wait because its places are taken have no turn in which to be told.
+        if (!host->breaker.admits(now)) defer_all(*host, now);
+    }
+    release(host);
+}
+
+void HostQueues::take_deferred(std::vector<Reply>& replies) {
+    for (const Deferred& d : deferred_) {
+        Reply reply;
+        reply.id = d.id;
+        reply.error = "not called: the circuit breaker of its host is open";
+        reply.deferred = d.retry_after;
+        replies.push_back(std::move(reply));
+    }
+    deferred_.clear();
+}
+
+std::vector<Endpoint> HostQueues::endpoints(Breaker::Time now) const {
+    std::vector<Endpoint> all;
+    all.reserve(hosts_.size());
+    for (const auto& [key, host] : hosts_) {
+        Endpoint e = host.seen;
+        e.key = key;
+        e.breaker = static_cast<Endpoint::Breaker>(host.breaker.state(now));
+        e.in_flight = host.in_flight;
+        e.waiting = static_cast<std::uint32_t>(host.urgent.size() + host.waiting.size());
+        e.errors_in_a_row = host.breaker.errors_in_a_row();
+        if (e.breaker != Endpoint::Breaker::closed) e.next_probe = host.breaker.retry_after(now);
+        all.push_back(std::move(e));
+    }
+    const auto importance = [](const Endpoint& e) {
+        return std::tuple(e.breaker == Endpoint::Breaker::closed, e.errors_in_a_row == 0,
+                          e.in_flight + e.waiting == 0, e.key);
+    };
+    std::ranges::sort(all, {}, importance);
+    return all;
 }
 
 }  // namespace dtm::net

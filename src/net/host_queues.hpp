@@ -3,6 +3,7 @@
 // host that never answers: such a host fills its own limit and never another host's (P8).
 #pragma once
 
+#include "net/breaker.hpp"
 #include "net/client.hpp"
 
 #include <cstdint>
@@ -27,6 +28,8 @@ public:
         std::uint32_t in_flight = 0;
         bool in_turn = false;  // member of turns_
         std::string key;
+        Breaker breaker;
+        Endpoint seen;  // its counters; the rest is filled in when somebody asks
         bool idle() const { return urgent.empty() && waiting.empty(); }
     };
 
@@ -36,12 +39,25 @@ public:
         Host* host;
     };
 
+    // A call that is not made: the circuit breaker of its host is open.
+    struct Deferred {
+        std::uint64_t id;
+        std::chrono::milliseconds retry_after;
+    };
+
     void set_limits(std::uint32_t max_in_flight, std::uint32_t max_per_host);
-    void add(Call call);
+    void set_breaker(Breaker::Settings settings) { breaker_ = settings; }
+    void add(Call call, Breaker::Time now);
     // The next call of the host whose turn it is, or nothing: nobody waits or all limits are
     // reached.
-    std::optional<Next> take();
-    void finished(Host* host);
+    std::optional<Next> take(Breaker::Time now);
+    // The call never got as far as the network: it says nothing about the host.
+    void given_up(Host* host);
+    void finished(Host* host, const Reply& reply, Breaker::Time now);
+    // Appends the calls that were kept back since the last time.
+    void take_deferred(std::vector<Reply>& replies);
+    // Hosts with trouble or work first.
+    std::vector<Endpoint> endpoints(Breaker::Time now) const;
 
     std::uint32_t in_flight() const { return in_flight_; }
     std::uint32_t waiting() const { return waiting_; }
@@ -49,6 +65,8 @@ public:
 private:
     bool may_start(const Host& host) const;
     void give_turn(Host& host);
+    void defer_all(Host& host, Breaker::Time now);
+    void release(Host* host);
 
     std::unordered_map<std::string, Host> hosts_;  // node based: pointers stay valid
     std::list<Host*> turns_;  // hosts that have a call waiting and are below their own limit
@@ -57,6 +75,8 @@ private:
     std::uint32_t reserve_ = 0;
     std::uint32_t in_flight_ = 0;
     std::uint32_t waiting_ = 0;
+    Breaker::Settings breaker_;
+    std::vector<Deferred> deferred_;
 };
 
 }  // namespace dtm::net

@@ -64,6 +64,7 @@ Loop::~Loop() {
 void Loop::configure(Settings settings) {
     settings_ = std::move(settings);
     queues_.set_limits(settings_.max_in_flight, settings_.max_in_flight_per_host);
+    queues_.set_breaker({settings_.breaker_errors, settings_.breaker_longest});
     check(curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS,
                             std::clamp<long>(static_cast<long>(settings_.max_in_flight), 16,
                                              max_idle_connections)),
@@ -84,11 +85,12 @@ void Loop::run_once(std::vector<Reply>& replies) {
 bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
     std::size_t started = 0;
     while (started < max_starts_per_round) {
-        auto next = queues_.take();
+        auto next = queues_.take(Clock::now());
         if (!next) break;
         start(std::move(*next), replies);
         ++started;
     }
+    queues_.take_deferred(replies);
     // One kick for all of them: libcurl gave each a timer that is over already.
     if (started > 0) act_on_timeout();
     return started == max_starts_per_round;
@@ -110,7 +112,7 @@ void Loop::start(HostQueues::Next next, std::vector<Reply>& replies) {
     } catch (const std::exception& error) {
         failed.error = error.what();
     }
-    queues_.finished(host);
+    queues_.given_up(host);
     replies.push_back(std::move(failed));
 }
 
@@ -123,12 +125,14 @@ void Loop::collect(std::vector<Reply>& replies) {
         Transfer* transfer = nullptr;
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
         curl_multi_remove_handle(multi_.get(), easy);  // `message` is gone from here on
-        queues_.finished(transfer->host());
+        HostQueues::Host* host = transfer->host();
         replies.push_back(transfer->finish(result));
+        queues_.finished(host, replies.back(), Clock::now());
         connects_ += static_cast<std::uint64_t>(transfer->new_connections());
         auto node = running_.extract(transfer);
         keep_for_reuse(std::move(node.mapped()));
     }
+    queues_.take_deferred(replies);
 }
 
 std::unique_ptr<Transfer> Loop::idle_transfer() {

@@ -28,13 +28,16 @@ public:
     Loop& operator=(const Loop&) = delete;
 
     void configure(Settings settings);
-    void add(Call call) { queues_.add(std::move(call)); }
+    void add(Call call) { queues_.add(std::move(call), std::chrono::steady_clock::now()); }
     // Starts what may start, waits for something to happen, and appends the answers that came.
     void run_once(std::vector<Reply>& replies);
 
     std::uint32_t in_flight() const { return queues_.in_flight(); }
     std::uint32_t waiting() const { return queues_.waiting(); }
     std::uint64_t connects() const { return connects_; }
+    std::vector<Endpoint> endpoints() const {
+        return queues_.endpoints(std::chrono::steady_clock::now());
+    }
 
 private:
     struct MultiDeleter {
