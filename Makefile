@@ -19,7 +19,7 @@ PURE_OBJS  = $(filter $(patsubst %,build/%/%.o,$(PURE_ROOMS)),$(OBJS))
 # came since, until this version is released, too.
 FRAGMENTS  := $(sort $(wildcard src/schema/*.sql))
 RELEASED    = 0.1.0
-SINCE       = src/schema/60_barrier.sql
+SINCE       = src/schema/60_barrier.sql src/schema/70_control.sql
 UPGRADE     = dtm_pg--$(RELEASED)--$(EXTVERSION).sql
 DATA        = $(sort $(wildcard src/schema/released/*.sql)) src/script/dtm_pg_barrier.sql
 DATA_built  = dtm_pg--$(EXTVERSION).sql $(UPGRADE)
@@ -85,7 +85,7 @@ dtm_pg--$(EXTVERSION).sql: $(FRAGMENTS) build/files dtm_pg.control
 	cat $(FRAGMENTS) > $@.$$$$ && mv $@.$$$$ $@
 
 $(UPGRADE): $(SINCE) dtm_pg.control Makefile
-	cat $(SINCE) > $@.$$$$ && mv $@.$$$$ $@
+	{ cat $(SINCE); echo 'SELECT dtm.own_identity(false);'; } > $@.$$$$ && mv $@.$$$$ $@
 
 -include $(OBJS:.o=.d)
 

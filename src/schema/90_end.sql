@@ -7,4 +7,5 @@ COMMENT ON FUNCTION dtm.installed() IS
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA dtm FROM PUBLIC;
 
+SELECT dtm.own_identity(true);
 SELECT dtm.installed();

@@ -28,4 +28,11 @@ Oid tables_owner() {
     return owner;
 }
 
+bool table_exists(const char* name) {
+    return pg::call([name] {
+        const Oid schema = get_namespace_oid("dtm", true);
+        return OidIsValid(schema) && OidIsValid(get_relname_relid(name, schema));
+    });
+}
+
 }  // namespace dtm::store

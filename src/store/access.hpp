@@ -10,6 +10,9 @@ namespace dtm::store {
 // installed.
 Oid tables_owner();
 
+// Whether schema dtm has this table: the SQL in a database may be older than the library (P13).
+bool table_exists(const char* name);
+
 // Acts as the tables' owner with SPI connected. On the hot path, and so without a search_path of
 // its own: statements that run in it qualify every name and every operator.
 class AsOwner {

@@ -11,12 +11,16 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <utility>
 
 namespace dtm::worker {
 namespace {
 
 // Beyond this, waking up is left to the sweep: the queue stays small whatever waits in the table.
 constexpr std::size_t max_alarms = 100000;
+
+// How long a call to a paused host stays away: dtm_resume() tells nobody who waits for one.
+constexpr std::chrono::seconds pause_look{10};
 
 // The id of a call says whose it is: an operation is called once at a time, and ids of transactions
 // are never used again, so an answer finds its transaction or nobody.
@@ -62,6 +66,7 @@ hub::Counter counter_of(core::Result result) {
         case core::Result::ongoing:
             return hub::Counter::answers_ongoing;
         case core::Result::error:
+        case core::Result::deferred:
             break;
     }
     return hub::Counter::answers_error;
@@ -140,12 +145,17 @@ void Actives::answer(net::Reply&& reply, core::Time now) {
     Active& a = *active->second;
     --a.in_flight;
     core::Answer answer{id.branch, id.op, {}};
-    if (reply.status == 0) {
-        answer.outcome = {core::Result::error, std::move(reply.error)};
+    if (reply.deferred) {
+        // A little apart, or all would come back at once.
+        const auto spread = *reply.deferred * static_cast<int>(id.active % 128) / 1024;
+        answer.outcome = {core::Result::deferred, std::move(reply.error),
+                          now + *reply.deferred + spread};
+    } else if (reply.status == 0) {
+        answer.outcome = {core::Result::error, std::move(reply.error), {}};
     } else {
         answer.outcome = wire::classify_http(reply.status, reply.body);
     }
-    hub::count(counter_of(answer.outcome.result));
+    if (!reply.deferred) hub::count(counter_of(answer.outcome.result));
     if (a.reload) {
         changed_by_others(a);
         return;
@@ -214,10 +224,24 @@ void Actives::release(Active& a, const core::Call& call) {
     out.headers = std::move(made.headers);
     out.timeout = made.timeout;
     out.urgent = a.begun || a.state.status == core::Status::aborting;
+    out.probe = std::exchange(a.insisting, false);
     a.begun = true;
     ++in_flight_;
     ++a.in_flight;
+    orders_.redirect(out.url);
+    if (const auto why = orders_.paused(out.url)) {
+        net::Reply reply;
+        reply.id = out.id;
+        reply.error = *why;
+        reply.deferred = pause_look;
+        undelivered_.push_back(std::move(reply));
+        return;
+    }
     outbox_.push_back(std::move(out));
+}
+
+std::vector<net::Reply> Actives::take_undelivered() {
+    return std::exchange(undelivered_, {});
 }
 
 void Actives::send_alert(const Active& a, const core::Alert& alert) {

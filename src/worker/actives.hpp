@@ -6,6 +6,7 @@
 #include "core/decide.hpp"
 #include "net/client.hpp"
 #include "store/trans.hpp"
+#include "worker/orders.hpp"
 
 #include <functional>
 #include <memory>
@@ -28,6 +29,7 @@ struct Active {
     std::uint32_t in_flight = 0;  // calls released and unanswered
     core::Write dirty = core::Write::none;
     bool begun = false;              // a call has left in this life
+    bool insisting = false;          // see Actives::insist
     bool listed = false;             // in Actives::dirty_, once, whatever `dirty` has become since
     std::vector<core::Call> held;    // calls that leave after the next settle
     std::optional<core::Time> wake;  // when decide() wants to be asked again; see timers_
@@ -56,6 +58,13 @@ public:
 
     // Calls that may leave at once, and alerts; emptied by the caller.
     std::vector<net::Call>& outbox() { return outbox_; }
+    // Answers to calls that were not made: their host, or everything, is paused.
+    std::vector<net::Reply> take_undelivered();
+    bool anything_undelivered() const { return !undelivered_.empty(); }
+    void set_orders(Orders orders) { orders_ = std::move(orders); }
+    // Its next call may try a host whose circuit breaker is open: somebody asked for it.
+    void insist(Active& a) { a.insisting = true; }
+
     // Transactions whose state must be written, by id; in order of their decisions.
     std::vector<Active*> dirty();
     // The row of `a` was written (version grew): held calls may leave; finished and waiting
@@ -99,6 +108,8 @@ private:
     std::vector<std::uint64_t> dirty_;
     std::vector<std::string> reloadable_;
     std::vector<net::Call> outbox_;
+    std::vector<net::Reply> undelivered_;
+    Orders orders_;
     std::set<std::pair<core::Time, std::uint64_t>> timers_;  // one for each Active with a wake
     std::priority_queue<Alarm, std::vector<Alarm>, std::greater<>> alarms_;
 };

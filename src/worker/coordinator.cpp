@@ -2,10 +2,13 @@
 // flush holds its calls back (Actives), the settle commits, and only committed() lets them go.
 #include "worker/coordinator.hpp"
 
+#include "hub/endpoints.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
 #include "pg/time.hpp"
 #include "pg/transaction.hpp"
+#include "store/control.hpp"
+#include "worker/belonging.hpp"
 
 extern "C" {
 #include "access/transam.h"
@@ -28,6 +31,8 @@ net::Settings net_settings() {
     net::Settings s;
     s.max_in_flight = static_cast<std::uint32_t>(hub::settings.max_in_flight);
     s.max_in_flight_per_host = static_cast<std::uint32_t>(hub::settings.max_in_flight_per_host);
+    s.breaker_errors = static_cast<std::uint32_t>(hub::settings.breaker_errors);
+    s.breaker_longest = std::chrono::seconds{hub::settings.breaker_max_interval_s};
     return s;
 }
 
@@ -38,6 +43,9 @@ TransactionId next_xid() {
     return ReadNewTransactionId();
 #endif
 }
+
+// A clock may be set back after the installation; a dump is older than that.
+constexpr core::Seconds clock_tolerance{60};
 
 }  // namespace
 
@@ -62,13 +70,16 @@ bool Coordinator::sweep_due(core::Time now) const {
 }
 
 std::size_t Coordinator::room() const {
+    if (silent()) return 0;
     const auto limit = static_cast<std::size_t>(hub::settings.max_active);
     if (actives_.size() >= limit || actives_.bytes() >= max_bytes) return 0;
     return limit - actives_.size();
 }
 
 long Coordinator::idle_ms() const {
-    if (settler_.more() || actives_.anything_reloadable()) return 0;
+    if (settler_.more() || actives_.anything_reloadable() || actives_.anything_undelivered()) {
+        return 0;
+    }
     const core::Time now = pg::now();
     if (room() > 0 && (sweep_due(now) || hub::anything_announced())) return 0;
     const core::Time sweep_at =
@@ -84,6 +95,69 @@ void Coordinator::take_answers(core::Time now) {
     replies_.clear();
     client_->drain(replies_);
     for (net::Reply& reply : replies_) actives_.answer(std::move(reply), now);
+    for (net::Reply& reply : actives_.take_undelivered()) actives_.answer(std::move(reply), now);
+}
+
+void Coordinator::look_around(core::Time now) {
+    const bool told = hub::take_control_changed();
+    const bool due = !looked_around_ || now < *looked_around_ ||
+                     now - *looked_around_ >= full_sweep_every;
+    if (!told && !due) return;
+    Belonging belonging;
+    store::Control control;
+    {
+        pg::Transaction transaction;
+        {
+            pg::Spi spi;
+            belonging = look_where_we_are();
+            control = store::control();
+        }
+        transaction.commit();
+    }
+    looked_around_ = now;
+    installed_ = belonging.installed;
+    if (belonging.foreign) become_foreign(*belonging.foreign);
+    if (foreign_ && !belonging.foreign && told) {
+        foreign_.reset();
+        pg::log(LOG, "dtm coordinator works: the transactions of this database were adopted");
+    }
+    paused_ = control.everything_paused.has_value();
+    if (foreign_) control.everything_paused = *foreign_;
+    actives_.set_orders(Orders(std::move(control)));
+    if (told) sweep_now_ = true;
+}
+
+void Coordinator::become_foreign(const std::string& why) {
+    if (foreign_) return;
+    foreign_ = why;
+    pg::log(WARNING, "dtm coordinator calls nobody: " + why,
+            "Whoever owns these transactions may be calling the same services.",
+            "Run SELECT dtm_adopt() in this database when its transactions shall go on here.");
+}
+
+void Coordinator::show_endpoints(core::Time now) {
+    if (endpoints_shown_ && now >= *endpoints_shown_ && now - *endpoints_shown_ < core::Seconds{1})
+        return;
+    endpoints_shown_ = now;
+    constexpr const char* names[] = {"closed", "open", "half_open"};
+    std::vector<hub::EndpointInfo> all;
+    for (net::Endpoint& e : client_->endpoints()) {
+        if (all.size() == hub::max_endpoints) break;
+        hub::EndpointInfo info;
+        info.endpoint = std::move(e.key);
+        info.breaker = names[static_cast<int>(e.breaker)];
+        info.in_flight = e.in_flight;
+        info.waiting = e.waiting;
+        info.calls = e.calls;
+        info.errors = e.errors;
+        info.deferred = e.deferred;
+        info.errors_in_a_row = e.errors_in_a_row;
+        info.next_probe_ms = e.next_probe.count();
+        info.mean_us = e.mean_elapsed.count();
+        info.last_error = std::move(e.last_error);
+        all.push_back(std::move(info));
+    }
+    hub::publish_endpoints(all);
 }
 
 std::vector<std::string> Coordinator::to_load(core::Time now) {
@@ -153,6 +227,11 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     if (row.unreadable) unreadable_.push_back({row.gid, row.version, *row.unreadable});
     if (core::is_final(row.status) || row.attention || row.unreadable) return;
     if (workers_ > 1 && hub::slice_of(row.gid, workers_) != worker_) return;
+    if (row.create_time < installed_ - clock_tolerance) {
+        // Restored into a database that has its own identity already.
+        become_foreign("it has transactions from before the extension was installed here");
+    }
+    if (silent()) return;
     try {
         actives_.add(row, first_xid_, now);
     } catch (const std::runtime_error& e) {
@@ -213,6 +292,8 @@ void Coordinator::send() {
 
 void Coordinator::turn() {
     const core::Time now = pg::now();
+    look_around(now);
+    show_endpoints(now);
     take_answers(now);
     const std::vector<std::string> announced = to_load(now);
     const bool sweeping = sweep_due(now);

@@ -38,6 +38,13 @@ private:
     std::size_t room() const;
     void send();
     bool sweep_due(core::Time now) const;
+    // Reads the standing orders and whose database this is; at the start, when told, and now and
+    // then.
+    void look_around(core::Time now);
+    // Nothing is begun: an operator said so, or the transactions are not ours (P15).
+    bool silent() const { return foreign_.has_value() || paused_; }
+    void become_foreign(const std::string& why);
+    void show_endpoints(core::Time now);
 
     struct Unreadable {
         std::string gid;
@@ -59,6 +66,11 @@ private:
     std::optional<core::Time> swept_until_;  // everything due before it has been seen
     std::optional<core::Time> last_full_sweep_;
     bool sweep_now_ = true;
+    std::optional<core::Time> looked_around_;
+    std::optional<std::string> foreign_;  // why the transactions of this database are not ours
+    core::Time installed_{};
+    bool paused_ = false;  // everything
+    std::optional<core::Time> endpoints_shown_;
 };
 
 }  // namespace dtm::worker

@@ -1,0 +1,159 @@
+-- What operators ordered, what they did, and whose database this is.
+
+-- Standing orders: kind pause (name '' is everything, else a host) or redirect (name: old prefix).
+CREATE TABLE dtm.control (
+  kind    pg_catalog.text COLLATE "C" NOT NULL,
+  name    pg_catalog.text COLLATE "C" NOT NULL,
+  value   pg_catalog.text,
+  reason  pg_catalog.text,
+  role    pg_catalog.text NOT NULL,
+  time    pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  CONSTRAINT control_pkey PRIMARY KEY (kind, name)
+);
+COMMENT ON TABLE dtm.control IS
+  'Standing orders of operators: dtm_pause() of everything or of a host, dtm_redirect().';
+COMMENT ON COLUMN dtm.control.kind IS 'pause or redirect.';
+COMMENT ON COLUMN dtm.control.name IS
+  'pause: the host, empty for everything; redirect: the prefix of URLs that is replaced.';
+COMMENT ON COLUMN dtm.control.value IS 'redirect: the prefix that replaces it.';
+COMMENT ON COLUMN dtm.control.reason IS 'What the operator gave as reason.';
+COMMENT ON COLUMN dtm.control.role IS 'Who ordered it.';
+COMMENT ON COLUMN dtm.control.time IS 'When.';
+
+-- One row per order given, whoever gave it. Removed with dtm.retention.
+CREATE TABLE dtm.event (
+  gid     pg_catalog.text COLLATE "C" NOT NULL,
+  time    pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  verb    pg_catalog.text COLLATE "C" NOT NULL,
+  role    pg_catalog.text NOT NULL,
+  detail  pg_catalog.text,
+  CONSTRAINT event_pkey PRIMARY KEY (gid, time, verb)
+);
+COMMENT ON TABLE dtm.event IS 'What operators did, by hand: one row for each order.';
+COMMENT ON COLUMN dtm.event.gid IS 'Transaction; empty for orders about hosts or everything.';
+COMMENT ON COLUMN dtm.event.time IS 'When.';
+COMMENT ON COLUMN dtm.event.verb IS
+  'pause, resume, skip, redirect, force_stop, retry_now or adopt.';
+COMMENT ON COLUMN dtm.event.role IS 'Who: the session''s user.';
+COMMENT ON COLUMN dtm.event.detail IS 'Which host, branch or prefix, and the reason given.';
+
+-- Whose transactions these are (P15). No key: a dump that is restored adds its row to ours.
+CREATE TABLE dtm.identity (
+  system_identifier  pg_catalog.int8 NOT NULL,
+  database           pg_catalog.oid NOT NULL,
+  timeline           pg_catalog.int8 NOT NULL,
+  installed          pg_catalog.timestamptz NOT NULL,
+  adopted            pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE dtm.identity IS
+  'The server and database that this database''s transactions belong to (P15). A row of another '
+  'one makes the coordinator silent until dtm_adopt().';
+COMMENT ON COLUMN dtm.identity.system_identifier IS 'Of the server, as pg_control_system() says.';
+COMMENT ON COLUMN dtm.identity.database IS 'OID of the database.';
+COMMENT ON COLUMN dtm.identity.timeline IS 'Of the server''s WAL when its coordinator last ran.';
+COMMENT ON COLUMN dtm.identity.installed IS
+  'When the extension came here; transactions that are older came from elsewhere.';
+COMMENT ON COLUMN dtm.identity.adopted IS 'When this row was written.';
+
+SELECT pg_catalog.pg_extension_config_dump('dtm.control', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.event', '');
+SELECT pg_catalog.pg_extension_config_dump('dtm.identity', '');
+REVOKE ALL ON TABLE dtm.control, dtm.event, dtm.identity FROM PUBLIC;
+
+-- Finished transactions by age, for retention. finish_time and rollback_time are written once, so
+-- that no other update pays for it.
+CREATE INDEX trans_finished ON dtm.trans ((COALESCE(finish_time, rollback_time)))
+  WHERE COALESCE(finish_time, rollback_time) IS NOT NULL;
+
+CREATE FUNCTION @extschema@.dtm_pause(gid pg_catalog.text DEFAULT NULL,
+    host pg_catalog.text DEFAULT NULL, reason pg_catalog.text DEFAULT NULL)
+  RETURNS pg_catalog.void
+  AS 'MODULE_PATHNAME', 'dtm_pause' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
+'Stops calls, durably, when this transaction commits: of one transaction (gid), to one host (host,
+e.g. http://stock:8080), or all of them (neither). Submits go on. A call of a paused transaction
+that is under way is forgotten and made again after dtm_resume(); calls to a paused host that are
+under way are waited for. Errors: TD001 both are given, or no such URL, TD003 finished or paused
+already, TD004 unknown gid.';
+
+CREATE FUNCTION @extschema@.dtm_resume(gid pg_catalog.text DEFAULT NULL,
+    host pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.void
+  AS 'MODULE_PATHNAME', 'dtm_resume' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_resume(pg_catalog.text, pg_catalog.text) IS
+'Takes back dtm_pause() with the same arguments. What waited for a host goes on within ten seconds.
+Errors: TD001 both are given, TD003 it is not paused, TD004 unknown gid.';
+
+CREATE FUNCTION @extschema@.dtm_skip(gid pg_catalog.text, branch_id pg_catalog.text,
+    reason pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.text
+  AS 'MODULE_PATHNAME', 'dtm_skip' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_skip(pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
+'Counts the open operation of a branch as succeeded, without a further call: its action, or while
+the transaction is undone its compensation. For work that a person has done by hand. Returns the
+operation. Errors: TD001 no such branch, TD003 finished, or nothing of the branch is open, TD004
+unknown gid.';
+
+CREATE FUNCTION @extschema@.dtm_redirect(old_prefix pg_catalog.text, new_prefix pg_catalog.text,
+    reason pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.void
+  AS 'MODULE_PATHNAME', 'dtm_redirect' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_redirect(pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
+'From now on, URLs that begin with old_prefix are called with new_prefix in its place, the longest
+prefix first; requests stay as they are. new_prefix NULL takes the redirection back. Errors: TD001
+not a URL, TD004 nothing to take back.';
+
+CREATE FUNCTION @extschema@.dtm_adopt() RETURNS pg_catalog.text
+  AS 'MODULE_PATHNAME', 'dtm_adopt' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_adopt() IS
+'Makes the transactions of this database its own: after a dump was restored, a database or server
+copied, or a backup recovered, nobody is called before it (P15). Be sure that the original does not
+run any more, or has other services. Returns what kept the coordinator silent, or NULL. Error:
+TD003 nothing did.';
+
+CREATE FUNCTION dtm.own_identity(fresh pg_catalog.bool) RETURNS pg_catalog.void
+  AS 'MODULE_PATHNAME', 'dtm_own_identity' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION dtm.own_identity(pg_catalog.bool) IS
+'Internal: writes the first row of dtm.identity. fresh: transactions from before came from
+elsewhere.';
+
+CREATE FUNCTION dtm.endpoints(OUT database pg_catalog.oid, OUT worker pg_catalog.int4,
+    OUT endpoint pg_catalog.text, OUT breaker pg_catalog.text, OUT in_flight pg_catalog.int4,
+    OUT waiting pg_catalog.int4, OUT calls pg_catalog.int8, OUT errors pg_catalog.int8,
+    OUT deferred pg_catalog.int8, OUT errors_in_a_row pg_catalog.int4,
+    OUT next_probe pg_catalog.interval, OUT mean_time pg_catalog.interval,
+    OUT last_error pg_catalog.text)
+  RETURNS SETOF pg_catalog.record
+  AS 'MODULE_PATHNAME', 'dtm_endpoints' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
+COMMENT ON FUNCTION dtm.endpoints() IS
+'Internal: the hosts that coordinators call, from shared memory. Read dtm.stat_endpoint.';
+
+CREATE VIEW dtm.stat_endpoint AS
+  SELECT d.datname, e.worker, e.endpoint, e.breaker, e.in_flight, e.waiting, e.calls, e.errors,
+         e.deferred, e.errors_in_a_row, e.next_probe, e.mean_time, e.last_error
+    FROM dtm.endpoints() e
+    LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) e.database;
+COMMENT ON VIEW dtm.stat_endpoint IS
+  'The hosts that the coordinators call, since they started: at most 64 each, those with trouble '
+  'first, at most some seconds old.';
+COMMENT ON COLUMN dtm.stat_endpoint.datname IS 'Database of the coordinator.';
+COMMENT ON COLUMN dtm.stat_endpoint.worker IS 'Its slice of the gids, from 0.';
+COMMENT ON COLUMN dtm.stat_endpoint.endpoint IS 'Scheme, host and port.';
+COMMENT ON COLUMN dtm.stat_endpoint.breaker IS
+  'Circuit breaker: closed (calls leave), open (none does), half_open (one does, to try).';
+COMMENT ON COLUMN dtm.stat_endpoint.in_flight IS 'Calls that are not answered yet.';
+COMMENT ON COLUMN dtm.stat_endpoint.waiting IS 'Calls that wait for a place.';
+COMMENT ON COLUMN dtm.stat_endpoint.calls IS 'Calls that ended, answered or not.';
+COMMENT ON COLUMN dtm.stat_endpoint.errors IS 'Of them, those without an answer.';
+COMMENT ON COLUMN dtm.stat_endpoint.deferred IS 'Calls kept back by the circuit breaker.';
+COMMENT ON COLUMN dtm.stat_endpoint.errors_in_a_row IS
+  'Calls without an answer since the last answer.';
+COMMENT ON COLUMN dtm.stat_endpoint.next_probe IS 'How long until the next try, when open.';
+COMMENT ON COLUMN dtm.stat_endpoint.mean_time IS 'Mean time of answers, recent ones weigh most.';
+COMMENT ON COLUMN dtm.stat_endpoint.last_error IS 'Why the last call without an answer had none.';
+REVOKE ALL ON TABLE dtm.stat_endpoint FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION
+  @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_catalog.text),
+  @extschema@.dtm_resume(pg_catalog.text, pg_catalog.text),
+  @extschema@.dtm_skip(pg_catalog.text, pg_catalog.text, pg_catalog.text),
+  @extschema@.dtm_redirect(pg_catalog.text, pg_catalog.text, pg_catalog.text),
+  @extschema@.dtm_adopt(), dtm.own_identity(pg_catalog.bool), dtm.endpoints()
+FROM PUBLIC;

@@ -1,0 +1,75 @@
+// See control.hpp.
+#include "store/control.hpp"
+
+#include "store/access.hpp"
+
+namespace dtm::store {
+
+Control control() {
+    Control found;
+    if (!table_exists("control")) return found;
+    static pg::Statement statement(
+        "SELECT kind, name, value, reason, role FROM dtm.control ORDER BY kind, name", {});
+    pg::Args none;
+    const pg::Rows rows = statement.execute(none);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const std::string name(rows.text(i, 2));
+        if (rows.text(i, 1) == "redirect") {
+            found.redirects.emplace_back(name, rows.text(i, 3));
+        } else if (!name.empty()) {
+            found.paused_hosts.push_back(name);
+        } else {
+            const auto reason = rows.opt_text(i, 4);
+            found.everything_paused =
+                "paused by " + std::string(rows.text(i, 5)) + (reason ? ": " + *reason : "");
+        }
+    }
+    return found;
+}
+
+bool give_order(std::string_view kind, std::string_view name,
+                const std::optional<std::string>& value, const std::optional<std::string>& reason,
+                std::string_view role) {
+    static pg::Statement statement(
+        "INSERT INTO dtm.control (kind, name, value, reason, role) VALUES ($1, $2, $3, $4, $5)"
+        " ON CONFLICT (kind, name) DO NOTHING",
+        {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID});
+    pg::Args args;
+    args.text(kind).text(name).text(value).text(reason).text(role);
+    return statement.execute(args).processed() == 1;
+}
+
+void change_order(std::string_view kind, std::string_view name, std::string_view value,
+                  const std::optional<std::string>& reason, std::string_view role) {
+    static pg::Statement statement(
+        "INSERT INTO dtm.control (kind, name, value, reason, role) VALUES ($1, $2, $3, $4, $5)"
+        " ON CONFLICT (kind, name) DO UPDATE SET value = EXCLUDED.value,"
+        " reason = EXCLUDED.reason, role = EXCLUDED.role, time = EXCLUDED.time",
+        {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID});
+    pg::Args args;
+    args.text(kind).text(name).text(value).text(reason).text(role);
+    statement.execute(args);
+}
+
+bool take_back_order(std::string_view kind, std::string_view name) {
+    static pg::Statement statement(
+        "DELETE FROM dtm.control WHERE kind OPERATOR(pg_catalog.=) $1"
+        " AND name OPERATOR(pg_catalog.=) $2",
+        {TEXTOID, TEXTOID});
+    pg::Args args;
+    args.text(kind).text(name);
+    return statement.execute(args).processed() == 1;
+}
+
+void record_event(std::string_view gid, std::string_view verb, std::string_view role,
+                  std::string_view detail) {
+    if (!table_exists("event")) return;
+    static pg::Statement statement(
+        "INSERT INTO dtm.event (gid, verb, role, detail) VALUES ($1, $2, $3, $4)",
+        {TEXTOID, TEXTOID, TEXTOID, TEXTOID});
+    pg::Args args;
+    args.text(gid).text(verb).text(role).text(detail);
+    statement.execute(args);
+}
+
+}  // namespace dtm::store

@@ -1,0 +1,36 @@
+// Standing orders of operators (dtm.control), and the record of all orders (dtm.event). Functions
+// run within a pg::Spi scope.
+#pragma once
+
+#include "pg/spi.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace dtm::store {
+
+struct Control {
+    std::optional<std::string> everything_paused;  // by whom and why
+    std::vector<std::string> paused_hosts;         // as the operator wrote them
+    std::vector<std::pair<std::string, std::string>> redirects;  // old prefix, new prefix
+};
+// Empty where the SQL is that of a version without orders.
+Control control();
+
+// False: that order stands already; nothing is changed then.
+bool give_order(std::string_view kind, std::string_view name,
+                const std::optional<std::string>& value, const std::optional<std::string>& reason,
+                std::string_view role);
+// As give_order, but an order that stands is replaced.
+void change_order(std::string_view kind, std::string_view name, std::string_view value,
+                  const std::optional<std::string>& reason, std::string_view role);
+// False: there is no such order.
+bool take_back_order(std::string_view kind, std::string_view name);
+
+void record_event(std::string_view gid, std::string_view verb, std::string_view role,
+                  std::string_view detail);
+
+}  // namespace dtm::store

@@ -1,0 +1,58 @@
+// See identity.hpp.
+#include "store/identity.hpp"
+
+#include "store/access.hpp"
+
+extern "C" {
+#include "access/xlog.h"
+}
+
+namespace dtm::store {
+
+Identity current_identity() {
+    Identity mine;
+    mine.system_identifier = static_cast<std::int64_t>(GetSystemIdentifier());
+    mine.database = MyDatabaseId;
+#if PG_VERSION_NUM >= 150000
+    mine.timeline = static_cast<std::int64_t>(GetWALInsertionTimeLine());
+#else
+    mine.timeline = static_cast<std::int64_t>(ThisTimeLineID);
+#endif
+    mine.adopted = pg::now();
+    return mine;
+}
+
+std::vector<Identity> stored_identities(bool& known) {
+    known = table_exists("identity");
+    std::vector<Identity> all;
+    if (!known) return all;
+    static pg::Statement statement(
+        "SELECT system_identifier, database, timeline, installed, adopted FROM dtm.identity", {});
+    pg::Args none;
+    const pg::Rows rows = statement.execute(none);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        all.push_back({rows.int8(i, 1), rows.oid(i, 2), rows.int8(i, 3), rows.time(i, 4),
+                       rows.time(i, 5)});
+    }
+    return all;
+}
+
+void add_identity(const Identity& identity) {
+    static pg::Statement statement(
+        "INSERT INTO dtm.identity (system_identifier, database, timeline, installed)"
+        " VALUES ($1, $2, $3, $4)",
+        {INT8OID, OIDOID, INT8OID, TIMESTAMPTZOID});
+    pg::Args args;
+    args.int8(identity.system_identifier).oid(identity.database).int8(identity.timeline);
+    args.time(identity.installed);
+    statement.execute(args);
+}
+
+void write_identity(const Identity& identity) {
+    static pg::Statement statement("DELETE FROM dtm.identity", {});
+    pg::Args none;
+    statement.execute(none);
+    add_identity(identity);
+}
+
+}  // namespace dtm::store

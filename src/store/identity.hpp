@@ -1,0 +1,32 @@
+// Whose transactions these are (P15). A database that was copied or restored knows it by comparing
+// what it was when its coordinator last ran with what it is now. Functions run within a pg::Spi
+// scope.
+#pragma once
+
+#include "pg/spi.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dtm::store {
+
+struct Identity {
+    std::int64_t system_identifier = 0;
+    Oid database = InvalidOid;
+    std::int64_t timeline = 0;
+    pg::UnixTime installed{};  // transactions that are older came from elsewhere
+    pg::UnixTime adopted{};
+};
+// What this server and database are now. Not on a standby.
+Identity current_identity();
+// What they say they are; more than one after a restore. None: the SQL is that of an old version,
+// or nobody has written one yet (`known` tells which).
+std::vector<Identity> stored_identities(bool& known);
+
+// Replaces whatever is stored.
+void write_identity(const Identity&);
+// One more: it makes the database silent until it is adopted.
+void add_identity(const Identity&);
+
+}  // namespace dtm::store
