@@ -40,6 +40,9 @@ std::optional<Concern> concern(const RowTexts& row, const std::optional<std::str
                                const std::optional<pg::UnixTime>& due) {
     const Progress progress = read_progress(row);
     if (!progress.unreadable.empty()) return unreadable(row, aside.value_or(progress.unreadable));
+    if (aside && aside->starts_with("paused by ")) {
+        return Concern{*aside, verb("dtm_resume", row.gid) + " takes it up again."};
+    }
     if (aside) {
         return Concern{*aside, "Remove the cause, then " + verb("dtm_retry_now", row.gid) +
                                    "; or give it up with " + verb("dtm_force_stop", row.gid) + "."};

@@ -71,11 +71,14 @@ Finding coordinator() {
                 "ok", "coordinator",
                 counted(static_cast<std::uint64_t>(d.running), "runs", "run") + " in this database",
                 ""};
+        case Dispatch::paused:
+            return {"warning", "coordinator", d.because, d.remedy};
         case Dispatch::standby:
             return {"note", "coordinator", d.because, d.remedy};
         case Dispatch::not_preloaded:
             return {"error", "coordinator", "not running: the library is not preloaded",
                     "See library."};
+        case Dispatch::foreign:
         case Dispatch::no_launcher:
         case Dispatch::no_coordinator:
             break;

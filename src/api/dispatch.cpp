@@ -1,14 +1,38 @@
 // See dispatch.hpp.
 #include "api/dispatch.hpp"
 
+#include "api/belonging.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
+#include "store/access.hpp"
+#include "store/control.hpp"
+
+#include <optional>
 
 extern "C" {
 #include "access/xlog.h"
 }
 
 namespace dtm::api {
+
+namespace {
+
+// What keeps a coordinator that runs from calling anybody.
+std::optional<DispatchState> standing_order() {
+    const store::AsOwner as_owner;
+    if (const auto foreign = why_foreign()) {
+        return DispatchState{Dispatch::foreign, 0, 0, "the coordinator calls nobody: " + *foreign,
+                             "Run SELECT dtm_adopt() when the transactions shall go on here, and "
+                             "nobody else works on them."};
+    }
+    if (const auto paused = store::control().everything_paused) {
+        return DispatchState{Dispatch::paused, 0, 0, "everything is " + *paused,
+                             "SELECT dtm_resume() takes it up again."};
+    }
+    return std::nullopt;
+}
+
+}  // namespace
 
 DispatchState dispatch_state() {
     DispatchState d;
@@ -26,6 +50,7 @@ DispatchState dispatch_state() {
             "Add dtm_pg to shared_preload_libraries in postgresql.conf and restart the server.";
         return d;
     }
+    if (const auto order = standing_order()) return *order;
     for (const hub::SlotInfo& slot : hub::slots()) {
         if (slot.database != MyDatabaseId || slot.pid == 0) continue;
         ++d.running;

@@ -7,7 +7,15 @@
 
 namespace dtm::api {
 
-enum class Dispatch { running, not_preloaded, standby, no_launcher, no_coordinator };
+enum class Dispatch {
+    running,
+    not_preloaded,
+    standby,
+    foreign,
+    paused,
+    no_launcher,
+    no_coordinator
+};
 
 struct DispatchState {
     Dispatch what = Dispatch::running;

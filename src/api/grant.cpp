@@ -2,6 +2,7 @@
 // and REVOKE as their caller, who therefore needs the right to do so; they have no rights of their
 // own.
 #include "api/result.hpp"
+#include "store/access.hpp"
 
 extern "C" {
 #include "utils/acl.h"
@@ -54,6 +55,12 @@ constexpr Function functions[] = {
     {barrier, false, "dtm_unprotect(regclass)"},
     {barrier, true, "barrier_trigger()"},
     {admin, false, "dtm_barrier_purge(interval)"},
+    {admin, false, "dtm_pause(text, text, text)"},
+    {admin, false, "dtm_resume(text, text)"},
+    {admin, false, "dtm_skip(text, text, text)"},
+    {admin, false, "dtm_redirect(text, text, text)"},
+    {admin, false, "dtm_adopt()"},
+    {observe | admin, true, "endpoints()"},
 };
 
 struct View {
@@ -61,9 +68,14 @@ struct View {
     const char* name;
 };
 constexpr View views[] = {
-    {submit | observe | admin, "dtm.transaction"}, {submit | observe | admin, "dtm.branch"},
-    {submit | observe | admin, "dtm.attention"},   {observe | admin, "dtm.topic"},
+    {submit | observe | admin, "dtm.transaction"},
+    {submit | observe | admin, "dtm.branch"},
+    {submit | observe | admin, "dtm.attention"},
+    {observe | admin, "dtm.topic"},
     {observe | admin, "dtm.stat_coordinator"},
+    {observe | admin, "dtm.stat_endpoint"},
+    {observe | admin, "dtm.control"},
+    {observe | admin, "dtm.event"},
 };
 
 Level parse_level(const std::string& level) {
@@ -97,6 +109,10 @@ bool exists(const std::string& function) {
     });
 }
 
+bool relation_exists(const char* name) {
+    return store::table_exists(name + std::char_traits<char>::length("dtm."));
+}
+
 std::string schema_of(Oid function) {
     return pg::call(
         [&] { return quote_identifier(get_namespace_name(get_func_namespace(function))); });
@@ -113,7 +129,8 @@ void change(Oid own_function, Oid role, unsigned levels, const char* verb,
     const pg::SafeSearchPath path;
     run(std::string(verb) + " USAGE ON SCHEMA dtm " + to);
     for (const View& v : views) {
-        if (v.levels & levels) run(std::string(verb) + " SELECT ON TABLE " + v.name + " " + to);
+        if (!(v.levels & levels) || !relation_exists(v.name)) continue;
+        run(std::string(verb) + " SELECT ON TABLE " + v.name + " " + to);
     }
     for (const Function& f : functions) {
         if (!(f.levels & levels)) continue;

@@ -2,6 +2,7 @@
 // judged by the transition table and written with a new version, so nothing in flight reverses it
 // (P4).
 #include "store/verbs.hpp"
+#include "api/orders.hpp"
 #include "api/progress.hpp"
 #include "api/result.hpp"
 #include "core/decide.hpp"
@@ -9,6 +10,7 @@
 #include "hub/pending.hpp"
 #include "hub/settings.hpp"
 #include "store/access.hpp"
+#include "store/control.hpp"
 #include "wire/stored.hpp"
 
 namespace dtm::api {
@@ -38,9 +40,14 @@ Progress progress_of(std::string_view gid, const store::Locked& row) {
 bool retry_now(std::string_view gid) {
     const Oid viewer = GetUserId();
     const store::AsOwner as_owner;
+    const std::string role = session_role();
     const store::Locked row = lock(gid, viewer, "retried");
+    if (row.attention && row.attention->starts_with("paused by ")) {
+        throw pg::SqlError("TD003", "transaction " + in_quotes(gid) + " is paused",
+                           "It was " + *row.attention + ".", "dtm_resume(gid) takes it up again.");
+    }
     const pg::UnixTime now = pg::now();
-    if (!row.put_aside && row.next_cron_time && *row.next_cron_time <= now) {
+    if (!row.attention && row.next_cron_time && *row.next_cron_time <= now) {
         hub::pending_add(
             gid);  // due, but its coordinator may be letting it rest after a failed write
         return false;
@@ -51,17 +58,18 @@ bool retry_now(std::string_view gid) {
         core::retry_now(progress.state, now);
         // What waits for something else than a retry (a delay) is not hurried by this verb.
         const auto due = core::next_due(progress.request, progress.state, hub::policy());
-        if (!row.put_aside && due && *due > now) return false;
+        if (!row.attention && due && *due > now) return false;
         if (row.progress) text = wire::encode_progress(progress.state);
     }
     store::make_due(gid, text, now);
+    store::record_event(gid, "retry_now", role, "");
     hub::pending_add(gid);
     return true;
 }
 
 std::string force_stop(std::string_view gid) {
     const Oid viewer = GetUserId();
-    const std::string role = pg::call([&] { return GetUserNameFromId(GetSessionUserId(), false); });
+    const std::string role = session_role();
     const store::AsOwner as_owner;
     const store::Locked row = lock(gid, viewer, "stopped");
     Progress progress = progress_of(gid, row);
@@ -73,8 +81,56 @@ std::string force_stop(std::string_view gid) {
     }
     const auto status = core::to_string(core::Status::failed);
     store::stop(gid, status, "dtm_force_stop by role " + role, pg::now());
+    store::record_event(gid, "force_stop", role, "status was " + row.status);
     hub::pending_add(gid);
     return std::string(status);
+}
+
+std::uint32_t branch_index(const core::Request& request, const std::string& branch_id) {
+    for (std::uint32_t i = 0; i < request.branches.size(); ++i) {
+        if (request.branches[i].branch_id == branch_id) return i;
+    }
+    throw pg::SqlError(
+        "TD001", "transaction " + in_quotes(request.gid) + " has no branch " + in_quotes(branch_id),
+        "Field: branch_id", "dtm_explain(gid) lists its branches.");
+}
+
+std::string skip(const std::string& gid, const std::string& branch_id,
+                 const std::optional<std::string>& reason) {
+    const Oid viewer = GetUserId();
+    const std::string role = session_role();
+    const store::AsOwner as_owner;
+    const store::Locked row = lock(gid, viewer, "changed");
+    Progress progress = progress_of(gid, row);
+    if (!progress.unreadable.empty()) {
+        throw pg::SqlError("TD003", "transaction " + in_quotes(gid) + " cannot be read",
+                           progress.unreadable, "dtm_force_stop(gid) ends it.");
+    }
+    const std::uint32_t branch = branch_index(progress.request, branch_id);
+    // A row that says nothing admits every action; a written one must name them (P6).
+    if (!row.progress) {
+        for (core::BranchState& b : progress.state.branches) b.may_have_run = true;
+    }
+    const pg::UnixTime now = pg::now();
+    const std::string note = with_reason("skipped by " + role, reason);
+    const bool forward = progress.state.status == core::Status::submitted;
+    if (!core::skip(progress.request, progress.state, branch, now, note)) {
+        throw pg::SqlError(
+            "TD003", "branch " + branch_id + " of " + in_quotes(gid) + " has nothing open",
+            "The transaction is " + row.status + ".", "dtm_explain(gid) shows what it waits for.");
+    }
+    // A paused transaction stays paused; another one goes on at once.
+    store::write_progress(gid, wire::encode_progress(progress.state), now);
+    const std::string op(core::to_string(forward ? core::Op::action : core::Op::compensate));
+    store::record_event(gid, "skip", role, with_reason(op + " of branch " + branch_id, reason));
+    hub::pending_add(gid);
+    return op;
+}
+
+std::string required(const std::optional<std::string>& value, const char* name) {
+    if (value) return *value;
+    throw pg::SqlError("TD001", std::string("the ") + name + " is NULL",
+                       std::string("Field: ") + name);
 }
 
 }  // namespace
@@ -82,6 +138,12 @@ std::string force_stop(std::string_view gid) {
 }  // namespace dtm::api
 
 using namespace dtm;
+
+DTM_FUNCTION(dtm_skip) {
+    const std::string gid = api::required(pg::opt_text_arg(fcinfo, 0), "gid");
+    const std::string branch = api::required(pg::opt_text_arg(fcinfo, 1), "branch_id");
+    return pg::text_datum(api::skip(gid, branch, pg::opt_text_arg(fcinfo, 2)));
+}
 
 DTM_FUNCTION(dtm_retry_now) { PG_RETURN_BOOL(api::retry_now(pg::text_arg(fcinfo, 0))); }
 

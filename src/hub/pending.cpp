@@ -25,6 +25,13 @@ class DatabaseChecks final : public pg::TransactionList<Oid> {
 };
 DatabaseChecks database_checks;
 
+class Orders final : public pg::TransactionList<Oid> {
+    void ending(bool committed) noexcept override {
+        if (committed && !empty()) announce_control(entries().front().value);
+    }
+};
+Orders orders;
+
 }  // namespace
 
 void pending_add(std::string_view gid) { gids.add(std::string(gid)); }
@@ -35,5 +42,7 @@ bool pending_contains(std::string_view gid) {
 }
 
 void pending_database_check() { database_checks.add(MyDatabaseId); }
+
+void pending_control() { orders.add(MyDatabaseId); }
 
 }  // namespace dtm::hub

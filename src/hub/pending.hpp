@@ -14,4 +14,7 @@ bool pending_contains(std::string_view gid);
 // At commit, the launcher is told to look at this database (CREATE EXTENSION).
 void pending_database_check();
 
+// At commit, the coordinators of this database read the standing orders again.
+void pending_control();
+
 }  // namespace dtm::hub

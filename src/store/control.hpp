@@ -13,8 +13,8 @@
 namespace dtm::store {
 
 struct Control {
-    std::optional<std::string> everything_paused;  // by whom and why
-    std::vector<std::string> paused_hosts;         // as the operator wrote them
+    std::optional<std::string> everything_paused;                // by whom and why
+    std::vector<std::string> paused_hosts;                       // as the operator wrote them
     std::vector<std::pair<std::string, std::string>> redirects;  // old prefix, new prefix
 };
 // Empty where the SQL is that of a version without orders.

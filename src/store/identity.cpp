@@ -8,6 +8,14 @@ extern "C" {
 }
 
 namespace dtm::store {
+namespace {
+
+constexpr const char* copied =
+    "its transactions belong to another server or database: it was restored or copied";
+constexpr const char* recovered =
+    "it was recovered from a backup, or its transactions are older than its installation";
+
+}  // namespace
 
 Identity current_identity() {
     Identity mine;
@@ -31,11 +39,36 @@ std::vector<Identity> stored_identities(bool& known) {
     pg::Args none;
     const pg::Rows rows = statement.execute(none);
     for (std::size_t i = 0; i < rows.size(); ++i) {
-        all.push_back({rows.int8(i, 1), rows.oid(i, 2), rows.int8(i, 3), rows.time(i, 4),
-                       rows.time(i, 5)});
+        all.push_back(
+            {rows.int8(i, 1), rows.oid(i, 2), rows.int8(i, 3), rows.time(i, 4), rows.time(i, 5)});
     }
     return all;
 }
+
+Belonging judge_identity(const std::vector<Identity>& stored, const Identity& now,
+                         const ServerStart& start) {
+    Belonging found;
+    const Identity* mine = nullptr;
+    for (const Identity& i : stored) {
+        if (i.system_identifier == now.system_identifier && i.database == now.database) {
+            mine = &i;
+        } else {
+            found.foreign = i.system_identifier == 0 ? recovered : copied;
+        }
+    }
+    if (found.foreign || mine == nullptr) return found;
+    found.installed = mine->installed;
+    if (mine->timeline != now.timeline) {
+        found.failover = start.as_standby;
+        if (!start.as_standby) found.foreign = recovered;
+    } else if (start.from_backup && mine->adopted < start.time) {
+        found.foreign = recovered;
+        found.unmarked = true;
+    }
+    return found;
+}
+
+namespace {
 
 void add_identity(const Identity& identity) {
     static pg::Statement statement(
@@ -47,6 +80,10 @@ void add_identity(const Identity& identity) {
     args.time(identity.installed);
     statement.execute(args);
 }
+
+}  // namespace
+
+void mark_foreign() { add_identity(Identity{}); }
 
 void write_identity(const Identity& identity) {
     static pg::Statement statement("DELETE FROM dtm.identity", {});

@@ -24,9 +24,25 @@ Identity current_identity();
 // or nobody has written one yet (`known` tells which).
 std::vector<Identity> stored_identities(bool& known);
 
+// What the server found when it was started.
+struct ServerStart {
+    bool as_standby = false;
+    bool from_backup = false;
+    pg::UnixTime time{};
+};
+struct Belonging {
+    std::optional<std::string> foreign;  // why the transactions are not ours; none: they are
+    bool failover = false;               // a new timeline that is to be written down
+    bool unmarked = false;               // foreign, and the next start would not know it any more
+    pg::UnixTime installed{};
+};
+// `stored` is not empty.
+Belonging judge_identity(const std::vector<Identity>& stored, const Identity& now,
+                         const ServerStart& start);
+// Makes the database silent until it is adopted.
+void mark_foreign();
+
 // Replaces whatever is stored.
 void write_identity(const Identity&);
-// One more: it makes the database silent until it is adopted.
-void add_identity(const Identity&);
 
 }  // namespace dtm::store

@@ -2,6 +2,8 @@
 // update says which version of the row it read.
 #include "store/trans.hpp"
 
+#include "store/access.hpp"
+
 #include <unordered_map>
 
 namespace dtm::store {
@@ -270,6 +272,24 @@ void put_aside(std::string_view gid, std::int64_t version, std::string_view why)
     Args args;
     args.text(gid).int8(version).text(why);
     (void)statement.execute(args);
+}
+
+std::int64_t purge_finished(core::Time older_than, int limit) {
+    if (!table_exists("trans_finished")) return 0;
+    static Statement finished(
+        "DELETE FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY (ARRAY("
+        "  SELECT gid FROM dtm.trans"
+        "   WHERE COALESCE(finish_time, rollback_time) OPERATOR(pg_catalog.<) $1"
+        "   ORDER BY COALESCE(finish_time, rollback_time) LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        {TIMESTAMPTZOID, INT8OID});
+    static Statement events("DELETE FROM dtm.event WHERE time OPERATOR(pg_catalog.<) $1",
+                            {TIMESTAMPTZOID});
+    Args args, event_args;
+    args.time(older_than).int8(limit);
+    const auto removed = static_cast<std::int64_t>(finished.execute(args).processed());
+    // Few rows, and only when nothing else is left to do.
+    if (removed == 0) events.execute(event_args.time(older_than));
+    return removed;
 }
 
 }  // namespace dtm::store

@@ -80,4 +80,8 @@ SettleResult settle(std::span<const Settlement>, core::Time now, bool skip_locke
 // the version could not be read, any will do.
 void put_aside(std::string_view gid, std::int64_t version, std::string_view why);
 
+// Removes finished transactions, and what operators did, that are older; at most so many. Nothing,
+// where the SQL is that of a version without the index for it.
+std::int64_t purge_finished(core::Time older_than, int limit);
+
 }  // namespace dtm::store

@@ -8,7 +8,7 @@ namespace dtm::store {
 std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer) {
     static pg::Statement statement(
         "SELECT trans_type, status, request, progress, version, create_time, next_cron_time,"
-        " attention IS NOT NULL" DTM_VISIBLE_ROW " FOR NO KEY UPDATE",
+        " attention" DTM_VISIBLE_ROW " FOR NO KEY UPDATE",
         {TEXTOID, OIDOID});
     pg::Args args;
     args.text(gid).oid(viewer);
@@ -22,7 +22,7 @@ std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer) {
     row.version = rows.int8(0, 5);
     row.create_time = rows.time(0, 6);
     row.next_cron_time = rows.opt_time(0, 7);
-    row.put_aside = rows.boolean(0, 8);
+    row.attention = rows.opt_text(0, 8);
     return row;
 }
 
@@ -34,6 +34,27 @@ void make_due(std::string_view gid, const std::optional<std::string>& progress, 
         {TEXTOID, TEXTOID, TIMESTAMPTZOID});
     pg::Args args;
     args.text(gid).text(progress).time(now);
+    statement.execute(args);
+}
+
+void write_progress(std::string_view gid, const std::string& progress, pg::UnixTime now) {
+    static pg::Statement statement(
+        "UPDATE dtm.trans SET progress = $2, update_time = $3,"
+        " next_cron_time = CASE WHEN attention IS NULL THEN $3 END,"
+        " version = version OPERATOR(pg_catalog.+) 1 WHERE gid OPERATOR(pg_catalog.=) $1",
+        {TEXTOID, TEXTOID, TIMESTAMPTZOID});
+    pg::Args args;
+    args.text(gid).text(std::string_view(progress)).time(now);
+    statement.execute(args);
+}
+
+void set_aside(std::string_view gid, const std::string& attention, pg::UnixTime now) {
+    static pg::Statement statement(
+        "UPDATE dtm.trans SET next_cron_time = NULL, attention = $2, update_time = $3,"
+        " version = version OPERATOR(pg_catalog.+) 1 WHERE gid OPERATOR(pg_catalog.=) $1",
+        {TEXTOID, TEXTOID, TIMESTAMPTZOID});
+    pg::Args args;
+    args.text(gid).text(std::string_view(attention)).time(now);
     statement.execute(args);
 }
 

@@ -20,13 +20,19 @@ struct Locked {
     std::int64_t version = 0;
     pg::UnixTime create_time{};
     std::optional<pg::UnixTime> next_cron_time;
-    bool put_aside = false;  // attention is set
+    std::optional<std::string> attention;  // it is put aside
 };
 // Waits for whoever writes the row. `viewer` as in store/lookup.hpp.
 std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer);
 
 // Due now and no longer put aside. progress: none leaves the stored one.
 void make_due(std::string_view gid, const std::optional<std::string>& progress, pg::UnixTime now);
+
+// New progress; due now unless it is put aside.
+void write_progress(std::string_view gid, const std::string& progress, pg::UnixTime now);
+
+// Not due any more, with this as attention.
+void set_aside(std::string_view gid, const std::string& attention, pg::UnixTime now);
 
 // Ends the row as `status`; nothing is due any more. A reason that is there already is kept.
 void stop(std::string_view gid, std::string_view status, const std::string& reason,

@@ -240,9 +240,7 @@ void Actives::release(Active& a, const core::Call& call) {
     outbox_.push_back(std::move(out));
 }
 
-std::vector<net::Reply> Actives::take_undelivered() {
-    return std::exchange(undelivered_, {});
-}
+std::vector<net::Reply> Actives::take_undelivered() { return std::exchange(undelivered_, {}); }
 
 void Actives::send_alert(const Active& a, const core::Alert& alert) {
     hub::count(hub::Counter::alerts);

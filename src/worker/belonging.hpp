@@ -3,19 +3,11 @@
 // database, a recovered backup. An ordinary failover is recognised and goes on.
 #pragma once
 
-#include "pg/time.hpp"
-
-#include <optional>
-#include <string>
+#include "store/identity.hpp"
 
 namespace dtm::worker {
 
-struct Belonging {
-    std::optional<std::string> foreign;  // why they are not ours; none: they are
-    pg::UnixTime installed{};            // older transactions are not ours either
-};
-
-// Within a pg::Spi scope; writes down what an ordinary failover changes.
-Belonging look_where_we_are();
+// Within a pg::Spi scope; writes down what must be known at the next start.
+store::Belonging look_where_we_are();
 
 }  // namespace dtm::worker

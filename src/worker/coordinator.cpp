@@ -100,10 +100,10 @@ void Coordinator::take_answers(core::Time now) {
 
 void Coordinator::look_around(core::Time now) {
     const bool told = hub::take_control_changed();
-    const bool due = !looked_around_ || now < *looked_around_ ||
-                     now - *looked_around_ >= full_sweep_every;
+    const bool due =
+        !looked_around_ || now < *looked_around_ || now - *looked_around_ >= full_sweep_every;
     if (!told && !due) return;
-    Belonging belonging;
+    store::Belonging belonging;
     store::Control control;
     {
         pg::Transaction transaction;
@@ -227,9 +227,10 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     if (row.unreadable) unreadable_.push_back({row.gid, row.version, *row.unreadable});
     if (core::is_final(row.status) || row.attention || row.unreadable) return;
     if (workers_ > 1 && hub::slice_of(row.gid, workers_) != worker_) return;
-    if (row.create_time < installed_ - clock_tolerance) {
+    if (!foreign_ && row.create_time < installed_ - clock_tolerance) {
         // Restored into a database that has its own identity already.
         become_foreign("it has transactions from before the extension was installed here");
+        store::mark_foreign();
     }
     if (silent()) return;
     try {

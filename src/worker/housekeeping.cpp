@@ -5,6 +5,7 @@
 #include "pg/transaction.hpp"
 #include "store/barrier.hpp"
 #include "store/barrier_install.hpp"
+#include "store/trans.hpp"
 
 extern "C" {
 #include "commands/dbcommands.h"
@@ -14,7 +15,7 @@ namespace dtm::worker {
 namespace {
 
 constexpr int batch_size = 1000;
-constexpr std::chrono::milliseconds between_batches{100};
+constexpr std::chrono::milliseconds between_batches{50};
 constexpr core::Seconds between_looks{60};
 // A walk begins where the last one ended. Now and then it begins at the first row, for those that
 // were kept because their transaction was unfinished, or that a long transaction committed late.
@@ -55,8 +56,25 @@ bool Housekeeping::purge(core::Time now) {
     return batch.more;
 }
 
+// Like purge(), for dtm.trans.
+bool Housekeeping::purge_finished(core::Time now) {
+    if (hub::settings.retention_s == 0) return false;
+    const pg::Spi spi;
+    return store::purge_finished(now - core::Seconds{hub::settings.retention_s}, batch_size) ==
+           batch_size;
+}
+
 void Housekeeping::turn(core::Time now) {
     next_ = now + between_looks;
+    try {
+        pg::Transaction transaction;
+        const bool more = purge_finished(now);
+        transaction.commit();
+        if (more) next_ = now + between_batches;
+    } catch (const pg::PgError& error) {
+        // A lock, most likely: the next look tries again.
+        pg::log(DEBUG1, "dtm_pg cannot remove finished transactions", error.what());
+    }
     if (hub::settings.barrier_retention_s == 0) return;
     try {
         pg::Transaction transaction;

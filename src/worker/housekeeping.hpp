@@ -1,6 +1,6 @@
-// What a coordinator does when it has nothing better to do: removes old barrier rows, in small
-// transactions of their own, so that it is never in the way of anybody. One coordinator of a
-// database does it, that of slice 0.
+// What a coordinator does when it has nothing better to do: removes finished transactions and old
+// barrier rows, in small transactions of their own, so that it is never in the way of anybody. One
+// coordinator of a database does it, that of slice 0.
 #pragma once
 
 #include "core/types.hpp"
@@ -25,6 +25,7 @@ public:
 
 private:
     bool purge(core::Time now);
+    bool purge_finished(core::Time now);
     void complain(const char* why, const char* hint);
 
     core::Time next_{};
