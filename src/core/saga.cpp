@@ -15,7 +15,8 @@ void roll_back(Round& r, Trigger trigger, std::string reason) {
 }
 
 // limit + 1 calls in all: the counter of 5.5.5 grows with each answer that is neither success nor
-// FAILURE, and a call whose answer a crash swallowed counts like one of them.
+// FAILURE. A call whose answer a crash swallowed counts like one of them, but is made again first:
+// nobody knows what it did.
 void retry_at_once(Round& r, OpState& life) {
     const std::uint32_t limit = r.request.options.retry_limit;
     if (limit == 0) return;
