@@ -30,6 +30,10 @@ REGRESS ?= $(filter-out nopreload_%,$(sort $(basename $(notdir $(wildcard sql/*.
 WERROR   = -Werror
 WARNINGS = -Wall -Wextra -Wshadow $(WERROR)
 OUR_CXXFLAGS = -std=c++20 $(WARNINGS) -fvisibility=hidden -fvisibility-inlines-hidden -pthread
+# Tests kill the process at named points (src/crash_point.hpp).
+ifdef CRASH_POINTS
+OUR_CXXFLAGS += -DDTM_CRASH_POINTS -g0
+endif
 SHLIB_LINK = -lcurl -lstdc++ -pthread
 EXTRA_CLEAN = build results regression.diffs regression.out output_iso log tmp_check
 
@@ -91,7 +95,7 @@ $(UPGRADE): $(SINCE) dtm_pg.control Makefile
 
 # Everything else is a script that finds out what is missing, does its work and says what it did.
 
-.PHONY: deps deps-test test demo bench format format-check tidy help FORCE
+.PHONY: deps deps-test test chaos demo bench format format-check tidy help FORCE
 export PG_CONFIG
 
 deps:        ## install the packages that building needs (Debian, Ubuntu)
@@ -100,6 +104,8 @@ deps-test:   ## install the packages that `make test` and `make demo` need
 	@tests/lib/deps build server test
 test: deps-test  ## run every test; `tests/run --help` runs single ones
 	@tests/run
+chaos: deps-test ## transfers while everything is killed at random: SECONDS=600 SEED=7
+	@DTM_CHAOS_SECONDS=$(SECONDS) DTM_SEED=$(SEED) tests/run -v chaos
 demo:        ## a transfer between two services, in a throw-away PostgreSQL
 	@tests/lib/deps build server
 	@tests/demo/run

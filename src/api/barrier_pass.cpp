@@ -2,6 +2,7 @@
 #include "api/barrier_pass.hpp"
 
 #include "api/result.hpp"
+#include "crash_point.hpp"
 #include "hub/settings.hpp"
 #include "pg/transaction_list.hpp"
 #include "store/barrier.hpp"
@@ -75,6 +76,7 @@ Passage pass_barrier(const BarrierBranch& branch, const std::optional<std::strin
             found.origin_inserted = store::insert_barrier(key, core::to_string(*origin), op);
         }
         found.own_inserted = store::insert_barrier(key, op, op);
+        DTM_CRASH_POINT("api.barrier_written");
         if (found.origin_inserted || found.own_inserted) return {core::judge(branch.op, found), {}};
         if (const auto reason = store::barrier_reason(key, op)) {
             found.own_reason = *reason;

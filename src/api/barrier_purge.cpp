@@ -1,6 +1,7 @@
 // dtm_barrier_purge: housekeeping by hand, for servers without a coordinator. The coordinator does
 // the same by itself (worker/housekeeping).
 #include "api/barrier_branch.hpp"
+#include "crash_point.hpp"
 #include "hub/settings.hpp"
 #include "store/barrier.hpp"
 
@@ -38,6 +39,7 @@ std::int64_t purge(pg::UnixTime older_than) {
     while (batch.more) {
         batch = store::purge_barriers(table, batch.last_id, older_than, rows_at_a_time);
         removed += batch.removed;
+        DTM_CRASH_POINT("api.barriers_removed");
         pg::call([] { CHECK_FOR_INTERRUPTS(); });
     }
     return removed;

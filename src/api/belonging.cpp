@@ -6,7 +6,6 @@
 
 extern "C" {
 #include "access/xlog.h"
-#include "utils/timestamp.h"
 }
 
 namespace dtm::api {
@@ -16,9 +15,8 @@ std::optional<std::string> why_foreign() {
     bool known = false;
     const std::vector<store::Identity> stored = store::stored_identities(known);
     if (stored.empty()) return std::nullopt;
-    const store::ServerStart start{hub::server_start() == hub::Start::standby,
-                                   hub::server_start() == hub::Start::backup,
-                                   pg::from_timestamptz(PgStartTime)};
+    const hub::Start seen = hub::server_start();
+    const store::ServerStart start{seen.as_standby, pg::from_timestamptz(seen.backup)};
     return store::judge_identity(stored, store::current_identity(), start).foreign;
 }
 

@@ -191,8 +191,11 @@ private:
                    "; dtm_retry_now() takes it up again, dtm_force_stop() gives it up";
         }
         if (!progress_.unreadable.empty()) return "its row cannot be read: " + progress_.unreadable;
-        if (std::string time = waits_for_time(); !time.empty()) return time;
         const DispatchState dispatch = dispatch_state();
+        // What an order keeps back does not go on when its time has come.
+        const bool kept_back =
+            dispatch.what == Dispatch::foreign || dispatch.what == Dispatch::paused;
+        if (std::string time = kept_back ? "" : waits_for_time(); !time.empty()) return time;
         if (!dispatch.because.empty())
             return dispatch.because + "; dtm_check() says how to mend it";
         for (const Operation& o : all_) {

@@ -2,9 +2,13 @@
 #include "store/identity.hpp"
 #include "api/belonging.hpp"
 #include "api/orders.hpp"
+#include "crash_point.hpp"
 #include "hub/pending.hpp"
+#include "hub/shared.hpp"
 #include "store/access.hpp"
 #include "store/control.hpp"
+
+#include <algorithm>
 
 using namespace dtm;
 
@@ -15,6 +19,7 @@ DTM_FUNCTION(dtm_own_identity) {
     mine.installed = fresh ? pg::now() : pg::UnixTime{};
     const pg::Spi spi;
     store::write_identity(mine);
+    DTM_CRASH_POINT("api.identity_written");
     PG_RETURN_VOID();
 }
 
@@ -28,8 +33,12 @@ DTM_FUNCTION(dtm_adopt) {
     }
     store::Identity mine = store::current_identity();
     mine.installed = pg::UnixTime{};
+    // Whatever the clocks say: it is younger than the backup.
+    const pg::UnixTime backup = pg::from_timestamptz(hub::server_start().backup);
+    mine.adopted = std::max(mine.adopted, backup);
     store::write_identity(mine);
     store::record_event("", "adopt", role, *why);
+    DTM_CRASH_POINT("api.adoption_written");
     hub::pending_control();
     return pg::text_datum(*why);
 }

@@ -3,6 +3,7 @@
 #include "api/orders.hpp"
 
 #include "api/result.hpp"
+#include "crash_point.hpp"
 #include "hub/pending.hpp"
 #include "store/access.hpp"
 #include "store/control.hpp"
@@ -58,17 +59,7 @@ void pause_transaction(const std::string& gid, const std::optional<std::string>&
     }
     store::set_aside(gid, with_reason(std::string(paused_by) + role, reason), pg::now());
     store::record_event(gid, "pause", role, reason.value_or(""));
-    hub::pending_add(gid);
-}
-
-void resume_transaction(const std::string& gid, Oid viewer, const std::string& role) {
-    const store::Locked row = lock(gid, viewer, "resumed");
-    if (!row.attention || !row.attention->starts_with(paused_by)) {
-        refuse_state("transaction " + in_quotes(gid), "not paused",
-                     "dtm_retry_now() takes up one that was put aside.");
-    }
-    store::make_due(gid, {}, pg::now());
-    store::record_event(gid, "resume", role, "");
+    DTM_CRASH_POINT("api.pause_written");
     hub::pending_add(gid);
 }
 
@@ -98,6 +89,7 @@ DTM_FUNCTION(dtm_pause) {
         api::refuse_state(api::named(name), "paused already", "See dtm.control.");
     }
     store::record_event("", "pause", role, api::with_reason(api::named(name), reason));
+    DTM_CRASH_POINT("api.order_written");
     hub::pending_control();
     PG_RETURN_VOID();
 }
@@ -119,6 +111,7 @@ DTM_FUNCTION(dtm_resume) {
                           "dtm.control lists what is, as it was written.");
     }
     store::record_event("", "resume", role, api::named(name));
+    DTM_CRASH_POINT("api.order_taken_back");
     hub::pending_control();
     PG_RETURN_VOID();
 }
@@ -148,6 +141,7 @@ DTM_FUNCTION(dtm_redirect) {
     }
     store::record_event("", "redirect", role,
                         api::with_reason(*from + (to ? " to " + *to : " no more"), reason));
+    DTM_CRASH_POINT("api.redirect_written");
     hub::pending_control();
     PG_RETURN_VOID();
 }

@@ -1,6 +1,8 @@
 // What the verbs of operators have in common.
 #pragma once
 
+#include "pg/postgres.hpp"
+
 #include <optional>
 #include <string>
 
@@ -10,5 +12,7 @@ namespace dtm::api {
 std::string session_role();
 // "what: reason"
 std::string with_reason(std::string what, const std::optional<std::string>& reason);
+// dtm_resume(gid): what waited for a retry when it was paused is called at once, too.
+void resume_transaction(const std::string& gid, Oid viewer, const std::string& role);
 
 }  // namespace dtm::api

@@ -8,6 +8,7 @@
 #include "api/result.hpp"
 #include "api/topic_list.hpp"
 #include "core/decide.hpp"
+#include "crash_point.hpp"
 #include "hub/pending.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
@@ -77,6 +78,7 @@ void put(const core::Request& request, Oid caller) {
     for (;;) {
         if (store::insert(row)) {
             hub::pending_add(request.gid);
+            DTM_CRASH_POINT("api.submit_written");
             return;
         }
         if (same_as_stored(request, text, caller)) {

@@ -7,11 +7,14 @@
 #include "api/result.hpp"
 #include "core/decide.hpp"
 #include "core/machine.hpp"
+#include "crash_point.hpp"
 #include "hub/pending.hpp"
 #include "hub/settings.hpp"
 #include "store/access.hpp"
 #include "store/control.hpp"
 #include "wire/stored.hpp"
+
+#include <algorithm>
 
 namespace dtm::api {
 
@@ -36,6 +39,28 @@ Progress progress_of(std::string_view gid, const store::Locked& row) {
     return read_progress(texts);
 }
 
+// When the row has to be looked at: not before something can be done, or it would be looked at
+// again and again.
+pg::UnixTime due_of(const Progress& progress, pg::UnixTime now) {
+    return std::max(now,
+                    core::next_due(progress.request, progress.state, hub::policy()).value_or(now));
+}
+
+struct Hurried {
+    std::optional<std::string> progress;  // none: the stored one says it
+    pg::UnixTime due;
+};
+// What the row says when all that waits for a retry does so no longer. What waits for something
+// else (a delay) is not hurried.
+Hurried hurried(std::string_view gid, const store::Locked& row, pg::UnixTime now) {
+    Progress progress = progress_of(gid, row);
+    if (!progress.unreadable.empty()) return {std::nullopt, now};
+    core::retry_now(progress.state, now);
+    Hurried done{std::nullopt, due_of(progress, now)};
+    if (row.progress) done.progress = wire::encode_progress(progress.state);
+    return done;
+}
+
 // False: nothing was waiting for its time, so nothing is changed.
 bool retry_now(std::string_view gid) {
     const Oid viewer = GetUserId();
@@ -52,17 +77,11 @@ bool retry_now(std::string_view gid) {
             gid);  // due, but its coordinator may be letting it rest after a failed write
         return false;
     }
-    Progress progress = progress_of(gid, row);
-    std::optional<std::string> text;
-    if (progress.unreadable.empty()) {
-        core::retry_now(progress.state, now);
-        // What waits for something else than a retry (a delay) is not hurried by this verb.
-        const auto due = core::next_due(progress.request, progress.state, hub::policy());
-        if (!row.attention && due && *due > now) return false;
-        if (row.progress) text = wire::encode_progress(progress.state);
-    }
-    store::make_due(gid, text, now);
+    const Hurried row_now = hurried(gid, row, now);
+    if (!row.attention && row_now.due > now) return false;
+    store::make_due(gid, row_now.progress, row_now.due, now);
     store::record_event(gid, "retry_now", role, "");
+    DTM_CRASH_POINT("api.retry_now_written");
     hub::pending_add(gid);
     return true;
 }
@@ -82,6 +101,7 @@ std::string force_stop(std::string_view gid) {
     const auto status = core::to_string(core::Status::failed);
     store::stop(gid, status, "dtm_force_stop by role " + role, pg::now());
     store::record_event(gid, "force_stop", role, "status was " + row.status);
+    DTM_CRASH_POINT("api.force_stop_written");
     hub::pending_add(gid);
     return std::string(status);
 }
@@ -119,10 +139,11 @@ std::string skip(const std::string& gid, const std::string& branch_id,
             "TD003", "branch " + branch_id + " of " + in_quotes(gid) + " has nothing open",
             "The transaction is " + row.status + ".", "dtm_explain(gid) shows what it waits for.");
     }
-    // A paused transaction stays paused; another one goes on at once.
-    store::write_progress(gid, wire::encode_progress(progress.state), now);
+    // A paused transaction stays paused; another one goes on at once, if it can.
+    store::write_progress(gid, wire::encode_progress(progress.state), due_of(progress, now), now);
     const std::string op(core::to_string(forward ? core::Op::action : core::Op::compensate));
     store::record_event(gid, "skip", role, with_reason(op + " of branch " + branch_id, reason));
+    DTM_CRASH_POINT("api.skip_written");
     hub::pending_add(gid);
     return op;
 }
@@ -134,6 +155,20 @@ std::string required(const std::optional<std::string>& value, const char* name) 
 }
 
 }  // namespace
+
+void resume_transaction(const std::string& gid, Oid viewer, const std::string& role) {
+    const store::Locked row = lock(gid, viewer, "resumed");
+    if (!row.attention || !row.attention->starts_with("paused by ")) {
+        throw pg::SqlError("TD003", "transaction " + in_quotes(gid) + " is not paused", {},
+                           "dtm_retry_now() takes up one that was put aside.");
+    }
+    const pg::UnixTime now = pg::now();
+    const Hurried row_now = hurried(gid, row, now);
+    store::make_due(gid, row_now.progress, row_now.due, now);
+    store::record_event(gid, "resume", role, "");
+    DTM_CRASH_POINT("api.resume_written");
+    hub::pending_add(gid);
+}
 
 }  // namespace dtm::api
 

@@ -84,7 +84,8 @@ void retry_now(State& state, Time now);
 
 // Operator verb: the open operation of a branch counts as succeeded, without a (further) call: the
 // action while the transaction goes forward, the compensation while it is undone. False, and
-// nothing changed, when that branch has none or it is not its turn in a concurrent saga. The caller writes the state, as for force_stop.
+// nothing changed, when that branch has none or it is not its turn in a concurrent saga. The caller
+// writes the state, as for force_stop.
 bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
           const std::string& reason);
 

@@ -15,8 +15,6 @@ extern "C" {
 #include "storage/shmem.h"
 }
 
-#include <sys/stat.h>
-
 namespace dtm::hub {
 namespace {
 
@@ -78,11 +76,6 @@ EndpointInfo info_of(const Board& board, const Row& row) {
     return e;
 }
 
-bool exists(const char* file) {
-    struct stat found;
-    return stat(file, &found) == 0;
-}
-
 }  // namespace
 
 std::size_t endpoints_size() {
@@ -132,13 +125,6 @@ std::vector<EndpointInfo> endpoints() {
         }
     }
     return all;
-}
-
-Start how_the_server_starts() {
-    // Called by the postmaster in its data directory, before recovery removes these files.
-    if (exists("standby.signal")) return Start::standby;
-    if (exists("recovery.signal")) return Start::recovery;
-    return exists("backup_label") ? Start::backup : Start::normal;
 }
 
 }  // namespace dtm::hub

@@ -34,7 +34,5 @@ std::vector<EndpointInfo> endpoints();
 // For hub/shared.
 std::size_t endpoints_size();
 void attach_endpoints();
-enum class Start : std::uint8_t;
-Start how_the_server_starts();
 
 }  // namespace dtm::hub

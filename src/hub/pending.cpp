@@ -1,6 +1,7 @@
 // See pending.hpp.
 #include "hub/pending.hpp"
 
+#include "crash_point.hpp"
 #include "hub/shared.hpp"
 #include "pg/transaction_list.hpp"
 
@@ -12,22 +13,28 @@ namespace {
 
 class Gids final : public pg::TransactionList<std::string> {
     void ending(bool committed) noexcept override {
-        if (!committed) return;
+        if (!committed || empty()) return;
+        DTM_CRASH_POINT("hub.gids_committed");
         for (const Entry& e : entries()) announce(e.value);
+        DTM_CRASH_POINT("hub.gids_announced");
     }
 };
 Gids gids;
 
 class DatabaseChecks final : public pg::TransactionList<Oid> {
     void ending(bool committed) noexcept override {
-        if (committed && !empty()) announce_database(entries().front().value);
+        if (!committed || empty()) return;
+        DTM_CRASH_POINT("hub.extension_committed");
+        announce_database(entries().front().value);
     }
 };
 DatabaseChecks database_checks;
 
 class Orders final : public pg::TransactionList<Oid> {
     void ending(bool committed) noexcept override {
-        if (committed && !empty()) announce_control(entries().front().value);
+        if (!committed || empty()) return;
+        DTM_CRASH_POINT("hub.orders_committed");
+        announce_control(entries().front().value);
     }
 };
 Orders orders;

@@ -107,7 +107,9 @@ void startup_hook() {
         std::memset(static_cast<void*>(block), 0, shared_size());
         SpinLockInit(&block->lock);
         block->slot_count = settings.max_coordinators;
-        block->start = how_the_server_starts();
+        // Of this postmaster: at its crash restarts the files that tell are gone.
+        static const Start start = how_the_server_starts();
+        block->start = start;
         for (int i = 0; i < wait_buckets; ++i) {
             pg_atomic_init_u32(&block->waiters[i], 0);
             pg_atomic_init_u32(&block->ended[i], 0);
@@ -440,7 +442,7 @@ bool anything_announced() {
     return mine->tail != mine->head || mine->overflowed;
 }
 
-Start server_start() { return shared == nullptr ? Start::normal : shared->start; }
+Start server_start() { return shared == nullptr ? Start{} : shared->start; }
 
 void announce_control(Oid database) noexcept {
     if (shared == nullptr) return;

@@ -5,6 +5,7 @@
 // transactions. No pointers and no file descriptors are kept in it.
 #pragma once
 
+#include "hub/start.hpp"
 #include "pg/postgres.hpp"
 
 #include <cstdint>
@@ -47,8 +48,6 @@ struct SlotInfo {  // one row of dtm.stat_coordinator
 };
 
 enum class SlotState : std::uint8_t { free, starting, running };
-// What the server found in its data directory when it was started (P15).
-enum class Start : std::uint8_t { normal, standby, recovery, backup };
 // How a coordinator left; read by the launcher.
 enum class Leaving : std::uint8_t { unknown, no_extension, database_busy, reconfigured };
 

@@ -12,9 +12,11 @@ Breaker::State Breaker::state(Time now) const {
 bool Breaker::admits(Time now) const { return !open_ || (!probing_ && now >= open_until_); }
 
 std::chrono::milliseconds Breaker::retry_after(Time now) const {
-    // While a probe is under way nobody knows how long it takes; its pause is a good guess.
+    // While a probe is under way nobody knows how long it takes. To ask for it every second would
+    // cost a thousand transactions a thousand rows written each time.
+    if (probing_) return std::min(pause_, longest_probe);
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(open_until_ - now);
-    return probing_ ? first_pause : std::max(left, std::chrono::milliseconds{1});
+    return std::max(left, std::chrono::milliseconds{1});
 }
 
 void Breaker::started(Time) { probing_ = open_; }
@@ -23,7 +25,11 @@ void Breaker::answered() { *this = Breaker(); }
 
 void Breaker::failed(Time now, const Settings& settings) {
     ++errors_;
-    if (settings.errors == 0 || errors_ < settings.errors) return;
+    if (settings.errors == 0) {  // turned off, perhaps while it was open
+        open_ = probing_ = false;
+        return;
+    }
+    if (!open_ && errors_ < settings.errors) return;
     // Calls that were under way when it opened fail, too; only a probe's failure counts anew.
     if (open_ && !probing_) return;
     pause_ =

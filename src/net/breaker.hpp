@@ -37,6 +37,7 @@ public:
 
 private:
     static constexpr std::chrono::milliseconds first_pause{1000};
+    static constexpr std::chrono::milliseconds longest_probe{5000};
 
     std::uint32_t errors_ = 0;
     bool open_ = false;

@@ -1,10 +1,12 @@
 #include "net/client.hpp"
 
+#include "crash_point.hpp"
 #include "net/loop.hpp"
 #include "net/unique_fd.hpp"
 
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -109,6 +111,7 @@ struct Client::Impl {
         waiting.store(loop.waiting(), std::memory_order_relaxed);
         publish_endpoints();
         if (replies.empty()) return;
+        DTM_CRASH_POINT("net.answered");
         const std::lock_guard lock(outbox_mutex);
         if (outbox.empty()) {
             outbox.swap(replies);
@@ -124,9 +127,15 @@ struct Client::Impl {
 
     void publish_endpoints() {
         const auto now = std::chrono::steady_clock::now();
-        if (now < next_endpoints) return;
+        if (now < next_endpoints) {
+            endpoints_changed.store(true);
+            return;
+        }
         next_endpoints = now + std::chrono::seconds(1);
         std::vector<Endpoint> seen = loop.endpoints();
+        // What a breaker says changes with time alone.
+        endpoints_changed.store(std::ranges::any_of(
+            seen, [](const Endpoint& e) { return e.breaker != Endpoint::Breaker::closed; }));
         const std::lock_guard lock(outbox_mutex);
         endpoints.swap(seen);
     }
@@ -143,6 +152,7 @@ struct Client::Impl {
     std::vector<Reply> outbox;
     bool outbox_signalled = false;
     std::vector<Endpoint> endpoints;
+    std::atomic<bool> endpoints_changed{false};            // since they were published
     std::chrono::steady_clock::time_point next_endpoints;  // the thread's own
 
     std::atomic<std::uint64_t> submitted{0}, replied{0}, transport_errors{0}, connects{0};
@@ -214,6 +224,8 @@ Stats Client::stats() const {
 }
 
 std::vector<Endpoint> Client::endpoints() const {
+    // A thread without work sleeps: let it look for whoever asks next.
+    if (impl_->endpoints_changed.exchange(false)) signal_eventfd(impl_->wake_fd);
     const std::lock_guard lock(impl_->outbox_mutex);
     return impl_->endpoints;
 }

@@ -89,7 +89,7 @@ public:
     // Applies to calls started from now on.
     void configure(Settings settings);
     Stats stats() const;
-    // The hosts as of at most a second ago, those with trouble or work first.
+    // The hosts as of the last question or a second ago, those with trouble or work first.
     std::vector<Endpoint> endpoints() const;
 
 private:

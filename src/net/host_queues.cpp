@@ -72,29 +72,28 @@ void HostQueues::defer_all(Host& host, Breaker::Time now) {
         waiting_ -= static_cast<std::uint32_t>(queue->size());
         queue->clear();
     }
+    if (!host.in_turn) return;
+    turns_.remove(&host);
+    host.in_turn = false;
 }
 
 std::optional<HostQueues::Next> HostQueues::take(Breaker::Time now) {
     if (waiting_ == 0 || in_flight_ >= max_in_flight_) return std::nullopt;
     // Hosts that only the reserve keeps out stay in the list, in order. A look at each is bounded
     // by the number of hosts, and happens only when seven eighths of the places are taken.
-    for (auto turn = turns_.begin(); turn != turns_.end();) {
+    for (auto following = turns_.begin(); following != turns_.end();) {
+        const auto turn = following++;
         Host& host = **turn;
         if (host.in_flight >= max_per_host_) {  // the limit was lowered
             host.in_turn = false;
-            turn = turns_.erase(turn);
+            turns_.erase(turn);
             continue;
         }
         if (!host.breaker.admits(now)) {
-            defer_all(host, now);
-            host.in_turn = false;
-            turn = turns_.erase(turn);
+            defer_all(host, now);  // takes its turn away, too
             continue;
         }
-        if (!may_start(host)) {
-            ++turn;
-            continue;
-        }
+        if (!may_start(host)) continue;
         turns_.erase(turn);
         host.in_turn = false;
         std::deque<Call>& queue = host.urgent.empty() ? host.waiting : host.urgent;

@@ -1,5 +1,7 @@
 #include "net/loop.hpp"
 
+#include "crash_point.hpp"
+
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -92,7 +94,10 @@ bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
     }
     queues_.take_deferred(replies);
     // One kick for all of them: libcurl gave each a timer that is over already.
-    if (started > 0) act_on_timeout();
+    if (started > 0) {
+        act_on_timeout();
+        DTM_CRASH_POINT("net.calls_started");
+    }
     return started == max_starts_per_round;
 }
 
@@ -105,6 +110,7 @@ void Loop::start(HostQueues::Next next, std::vector<Reply>& replies) {
         transfer->begin(std::move(next.call), host, settings_);
         Transfer* key = transfer.get();
         const auto entry = running_.emplace(key, std::move(transfer)).first;
+        DTM_CRASH_POINT("net.call_starting");
         const CURLMcode code = curl_multi_add_handle(multi_.get(), key->easy());
         if (code == CURLM_OK) return;
         failed.error = curl_multi_strerror(code);

@@ -55,6 +55,9 @@ COMMENT ON COLUMN dtm.identity.installed IS
   'When the extension came here; transactions that are older came from elsewhere.';
 COMMENT ON COLUMN dtm.identity.adopted IS 'When this row was written.';
 
+-- Rows are replaced; in a publication of all tables that takes a replica identity.
+ALTER TABLE dtm.identity REPLICA IDENTITY FULL;
+
 SELECT pg_catalog.pg_extension_config_dump('dtm.control', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.event', '');
 SELECT pg_catalog.pg_extension_config_dump('dtm.identity', '');

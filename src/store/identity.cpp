@@ -56,12 +56,14 @@ Belonging judge_identity(const std::vector<Identity>& stored, const Identity& no
             found.foreign = i.system_identifier == 0 ? recovered : copied;
         }
     }
+    // A dump that is restored where it came from adds a row like ours.
+    if (!found.foreign && stored.size() > 1) found.foreign = copied;
     if (found.foreign || mine == nullptr) return found;
     found.installed = mine->installed;
     if (mine->timeline != now.timeline) {
         found.failover = start.as_standby;
         if (!start.as_standby) found.foreign = recovered;
-    } else if (start.from_backup && mine->adopted < start.time) {
+    } else if (!start.as_standby && mine->adopted < start.backup) {
         found.foreign = recovered;
         found.unmarked = true;
     }
@@ -72,12 +74,12 @@ namespace {
 
 void add_identity(const Identity& identity) {
     static pg::Statement statement(
-        "INSERT INTO dtm.identity (system_identifier, database, timeline, installed)"
-        " VALUES ($1, $2, $3, $4)",
-        {INT8OID, OIDOID, INT8OID, TIMESTAMPTZOID});
+        "INSERT INTO dtm.identity (system_identifier, database, timeline, installed, adopted)"
+        " VALUES ($1, $2, $3, $4, $5)",
+        {INT8OID, OIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID});
     pg::Args args;
     args.int8(identity.system_identifier).oid(identity.database).int8(identity.timeline);
-    args.time(identity.installed);
+    args.time(identity.installed).time(identity.adopted);
     statement.execute(args);
 }
 
@@ -86,8 +88,11 @@ void add_identity(const Identity& identity) {
 void mark_foreign() { add_identity(Identity{}); }
 
 void write_identity(const Identity& identity) {
+    // Two writers at once would leave two rows.
+    static pg::Statement lock("LOCK TABLE dtm.identity IN SHARE ROW EXCLUSIVE MODE", {});
     static pg::Statement statement("DELETE FROM dtm.identity", {});
     pg::Args none;
+    lock.execute(none);
     statement.execute(none);
     add_identity(identity);
 }

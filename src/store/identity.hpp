@@ -27,8 +27,8 @@ std::vector<Identity> stored_identities(bool& known);
 // What the server found when it was started.
 struct ServerStart {
     bool as_standby = false;
-    bool from_backup = false;
-    pg::UnixTime time{};
+    // When its files were taken from a backup; an identity that is older came with them.
+    pg::UnixTime backup{};
 };
 struct Belonging {
     std::optional<std::string> foreign;  // why the transactions are not ours; none: they are
@@ -42,7 +42,7 @@ Belonging judge_identity(const std::vector<Identity>& stored, const Identity& no
 // Makes the database silent until it is adopted.
 void mark_foreign();
 
-// Replaces whatever is stored.
+// Replaces whatever is stored. Others that would write wait for the end of the transaction.
 void write_identity(const Identity&);
 
 }  // namespace dtm::store

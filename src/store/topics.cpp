@@ -1,6 +1,7 @@
 // See topics.hpp.
 #include "store/topics.hpp"
 
+#include "crash_point.hpp"
 #include "pg/spi.hpp"
 
 namespace dtm::store {
@@ -59,6 +60,7 @@ void write_topic(std::string_view name, std::string_view text) {
     pg::Args args;
     args.text(name).text(text);
     statement.execute(args);
+    DTM_CRASH_POINT("store.topic_written");
 }
 
 void delete_topic(std::string_view name) {
@@ -69,6 +71,7 @@ void delete_topic(std::string_view name) {
     pg::Args args;
     args.text(name);
     statement.execute(args);
+    DTM_CRASH_POINT("store.topic_removed");
 }
 
 }  // namespace dtm::store

@@ -280,16 +280,19 @@ std::int64_t purge_finished(core::Time older_than, int limit) {
         "DELETE FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY (ARRAY("
         "  SELECT gid FROM dtm.trans"
         "   WHERE COALESCE(finish_time, rollback_time) OPERATOR(pg_catalog.<) $1"
+        "     AND status OPERATOR(pg_catalog.=) ANY ('{succeed,failed}'::pg_catalog.text[])"
         "   ORDER BY COALESCE(finish_time, rollback_time) LIMIT $2 FOR UPDATE SKIP LOCKED))",
         {TIMESTAMPTZOID, INT8OID});
-    static Statement events("DELETE FROM dtm.event WHERE time OPERATOR(pg_catalog.<) $1",
-                            {TIMESTAMPTZOID});
+    static Statement events(
+        "DELETE FROM dtm.event WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+        "  SELECT ctid FROM dtm.event WHERE time OPERATOR(pg_catalog.<) $1 LIMIT $2))",
+        {TIMESTAMPTZOID, INT8OID});
     Args args, event_args;
     args.time(older_than).int8(limit);
     const auto removed = static_cast<std::int64_t>(finished.execute(args).processed());
-    // Few rows, and only when nothing else is left to do.
-    if (removed == 0) events.execute(event_args.time(older_than));
-    return removed;
+    if (removed > 0) return removed;
+    event_args.time(older_than).int8(limit);
+    return static_cast<std::int64_t>(events.execute(event_args).processed());
 }
 
 }  // namespace dtm::store

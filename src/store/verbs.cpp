@@ -26,25 +26,27 @@ std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer) {
     return row;
 }
 
-void make_due(std::string_view gid, const std::optional<std::string>& progress, pg::UnixTime now) {
+void make_due(std::string_view gid, const std::optional<std::string>& progress, pg::UnixTime due,
+              pg::UnixTime now) {
     static pg::Statement statement(
         "UPDATE dtm.trans SET progress = COALESCE($2, progress), next_cron_time = $3,"
-        " update_time = $3, attention = NULL, version = version OPERATOR(pg_catalog.+) 1"
+        " update_time = $4, attention = NULL, version = version OPERATOR(pg_catalog.+) 1"
         " WHERE gid OPERATOR(pg_catalog.=) $1",
-        {TEXTOID, TEXTOID, TIMESTAMPTZOID});
+        {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID});
     pg::Args args;
-    args.text(gid).text(progress).time(now);
+    args.text(gid).text(progress).time(due).time(now);
     statement.execute(args);
 }
 
-void write_progress(std::string_view gid, const std::string& progress, pg::UnixTime now) {
+void write_progress(std::string_view gid, const std::string& progress, pg::UnixTime due,
+                    pg::UnixTime now) {
     static pg::Statement statement(
-        "UPDATE dtm.trans SET progress = $2, update_time = $3,"
+        "UPDATE dtm.trans SET progress = $2, update_time = $4,"
         " next_cron_time = CASE WHEN attention IS NULL THEN $3 END,"
         " version = version OPERATOR(pg_catalog.+) 1 WHERE gid OPERATOR(pg_catalog.=) $1",
-        {TEXTOID, TEXTOID, TIMESTAMPTZOID});
+        {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID});
     pg::Args args;
-    args.text(gid).text(std::string_view(progress)).time(now);
+    args.text(gid).text(std::string_view(progress)).time(due).time(now);
     statement.execute(args);
 }
 

@@ -25,11 +25,13 @@ struct Locked {
 // Waits for whoever writes the row. `viewer` as in store/lookup.hpp.
 std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer);
 
-// Due now and no longer put aside. progress: none leaves the stored one.
-void make_due(std::string_view gid, const std::optional<std::string>& progress, pg::UnixTime now);
+// Due at that time and no longer put aside. progress: none leaves the stored one.
+void make_due(std::string_view gid, const std::optional<std::string>& progress, pg::UnixTime due,
+              pg::UnixTime now);
 
-// New progress; due now unless it is put aside.
-void write_progress(std::string_view gid, const std::string& progress, pg::UnixTime now);
+// New progress; due at that time unless it is put aside.
+void write_progress(std::string_view gid, const std::string& progress, pg::UnixTime due,
+                    pg::UnixTime now);
 
 // Not due any more, with this as attention.
 void set_aside(std::string_view gid, const std::string& attention, pg::UnixTime now);

@@ -1,6 +1,7 @@
 // See actives.hpp.
 #include "worker/actives.hpp"
 
+#include "crash_point.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
 #include "wire/branch_call.hpp"
@@ -119,7 +120,7 @@ store::Settlement settlement_of(const Active& a) {
     return s;
 }
 
-void Actives::add(const store::Row& row, TransactionId first_xid, core::Time now) {
+void Actives::add(const store::Row& row, TransactionId first_xid, bool asked_for, core::Time now) {
     if (by_gid_.contains(row.gid)) return;
     auto a = std::make_unique<Active>();
     a->request =
@@ -129,6 +130,7 @@ void Actives::add(const store::Row& row, TransactionId first_xid, core::Time now
     a->bytes = row.request.size();
     bytes_ += a->bytes;
     a->id = next_id_++;
+    a->insisting = asked_for;
     Active& kept = *a;
     by_id_.emplace(kept.id, std::move(a));
     by_gid_.emplace(kept.request->gid, &kept);
@@ -313,6 +315,7 @@ void Actives::settled(Active& a, core::Time now) {
         hub::count(a.state.status == core::Status::succeed ? hub::Counter::succeeded
                                                            : hub::Counter::failed);
         hub::announce_finished(a.gid());
+        DTM_CRASH_POINT("worker.end_announced");
         forget(a);
         return;
     }

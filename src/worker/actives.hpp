@@ -29,7 +29,7 @@ struct Active {
     std::uint32_t in_flight = 0;  // calls released and unanswered
     core::Write dirty = core::Write::none;
     bool begun = false;              // a call has left in this life
-    bool insisting = false;          // see Actives::insist
+    bool insisting = false;          // see Actives::add
     bool listed = false;             // in Actives::dirty_, once, whatever `dirty` has become since
     std::vector<core::Call> held;    // calls that leave after the next settle
     std::optional<core::Time> wake;  // when decide() wants to be asked again; see timers_
@@ -44,8 +44,9 @@ class Actives {
 public:
     // Makes the state of a row that was just read and decides. `first_xid`: rows inserted by this
     // or a later transaction cannot have been worked on by an earlier life of this coordinator.
-    // Throws std::runtime_error when the row's texts cannot be read.
-    void add(const store::Row& row, TransactionId first_xid, core::Time now);
+    // `asked_for`: somebody wants it called now, so its next call may try a host whose circuit
+    // breaker is open. Throws std::runtime_error when the row's texts cannot be read.
+    void add(const store::Row& row, TransactionId first_xid, bool asked_for, core::Time now);
     // An answer came. Late answers (of a transaction that left memory) are dropped.
     void answer(net::Reply&& reply, core::Time now);
     // Timers that are over: decides for those in memory, returns the others' gids for loading.
@@ -62,8 +63,6 @@ public:
     std::vector<net::Reply> take_undelivered();
     bool anything_undelivered() const { return !undelivered_.empty(); }
     void set_orders(Orders orders) { orders_ = std::move(orders); }
-    // Its next call may try a host whose circuit breaker is open: somebody asked for it.
-    void insist(Active& a) { a.insisting = true; }
 
     // Transactions whose state must be written, by id; in order of their decisions.
     std::vector<Active*> dirty();

@@ -1,11 +1,8 @@
 // See belonging.hpp.
 #include "worker/belonging.hpp"
 
+#include "crash_point.hpp"
 #include "hub/shared.hpp"
-
-extern "C" {
-#include "utils/timestamp.h"
-}
 
 namespace dtm::worker {
 
@@ -16,17 +13,21 @@ store::Belonging look_where_we_are() {
     store::Identity now = store::current_identity();
     if (stored.empty()) {
         store::write_identity(now);
+        DTM_CRASH_POINT("worker.identity_written");
         return {};
     }
-    const store::ServerStart start{hub::server_start() == hub::Start::standby,
-                                   hub::server_start() == hub::Start::backup,
-                                   pg::from_timestamptz(PgStartTime)};
+    const hub::Start seen = hub::server_start();
+    const store::ServerStart start{seen.as_standby, pg::from_timestamptz(seen.backup)};
     store::Belonging found = store::judge_identity(stored, now, start);
     if (found.failover) {
         now.installed = found.installed;
         store::write_identity(now);
+        DTM_CRASH_POINT("worker.failover_written");
     }
-    if (found.unmarked) store::mark_foreign();
+    if (found.unmarked) {
+        store::mark_foreign();
+        DTM_CRASH_POINT("worker.backup_marked");
+    }
     return found;
 }
 

@@ -2,6 +2,7 @@
 // flush holds its calls back (Actives), the settle commits, and only committed() lets them go.
 #include "worker/coordinator.hpp"
 
+#include "crash_point.hpp"
 #include "hub/endpoints.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
@@ -15,6 +16,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <span>
 
 namespace dtm::worker {
 namespace {
@@ -22,6 +24,7 @@ namespace {
 constexpr std::size_t max_bytes = std::size_t{128}
                                   << 20;  // of requests held; more wait in the table
 constexpr std::size_t max_load = 1000;    // rows per turn: bounds the turn, not the throughput
+constexpr std::size_t max_piece = 64;     // rows per statement: bounds the memory
 // A row is due from the clock of its INSERT but visible from its COMMIT. Bounded sweeps look back
 // this far; rows of longer transactions that no ring announced wait for the next full sweep.
 constexpr core::Seconds look_back{10};
@@ -44,7 +47,8 @@ TransactionId next_xid() {
 #endif
 }
 
-// A clock may be set back after the installation; a dump is older than that.
+// A clock may be set back after the installation. Only for what a session has just submitted: a
+// dump may be seconds old when it is restored.
 constexpr core::Seconds clock_tolerance{60};
 
 }  // namespace
@@ -94,6 +98,7 @@ long Coordinator::idle_ms() const {
 void Coordinator::take_answers(core::Time now) {
     replies_.clear();
     client_->drain(replies_);
+    if (!replies_.empty()) DTM_CRASH_POINT("worker.answers_taken");
     for (net::Reply& reply : replies_) actives_.answer(std::move(reply), now);
     for (net::Reply& reply : actives_.take_undelivered()) actives_.answer(std::move(reply), now);
 }
@@ -110,26 +115,36 @@ void Coordinator::look_around(core::Time now) {
         {
             pg::Spi spi;
             belonging = look_where_we_are();
+            if (restored_ && !belonging.foreign) {
+                store::mark_foreign();
+                belonging.foreign = foreign_;
+                DTM_CRASH_POINT("worker.dump_marked");
+            }
             control = store::control();
         }
         transaction.commit();
     }
+    DTM_CRASH_POINT("worker.looked_around");
     looked_around_ = now;
     installed_ = belonging.installed;
     if (belonging.foreign) become_foreign(*belonging.foreign);
-    if (foreign_ && !belonging.foreign && told) {
+    restored_ = false;
+    const bool adopted = foreign_ && !belonging.foreign;
+    if (adopted) {
         foreign_.reset();
         pg::log(LOG, "dtm coordinator works: the transactions of this database were adopted");
     }
     paused_ = control.everything_paused.has_value();
     if (foreign_) control.everything_paused = *foreign_;
     actives_.set_orders(Orders(std::move(control)));
-    if (told) sweep_now_ = true;
+    if (told || adopted) sweep_now_ = true;
 }
 
 void Coordinator::become_foreign(const std::string& why) {
     if (foreign_) return;
     foreign_ = why;
+    looked_around_.reset();    // what is in memory stops in the next turn
+    if (worker_ != 0) return;  // one of them says so
     pg::log(WARNING, "dtm coordinator calls nobody: " + why,
             "Whoever owns these transactions may be calling the same services.",
             "Run SELECT dtm_adopt() in this database when its transactions shall go on here.");
@@ -164,10 +179,14 @@ std::vector<std::string> Coordinator::to_load(core::Time now) {
     const std::size_t limit = std::min(room(), max_load);
     // Retries take half of a turn at most: those of a dead host must not keep new work out (P8).
     std::vector<std::string> gids = actives_.expire(now, (limit + 1) / 2);
+    asked_for_.clear();
     for (std::string& gid : again_) gids.push_back(std::move(gid));
     again_.clear();
     // Rows that were read again make no new room necessary: they were here already.
-    for (std::string& gid : actives_.take_reloadable()) gids.push_back(std::move(gid));
+    for (std::string& gid : actives_.take_reloadable()) {
+        asked_for_.insert(gid);
+        gids.push_back(std::move(gid));
+    }
     if (gids.size() >= limit) return gids;
     const std::size_t before = gids.size();
     if (hub::take_announced(gids, limit)) {
@@ -175,6 +194,7 @@ std::vector<std::string> Coordinator::to_load(core::Time now) {
         hub::count(hub::Counter::ring_overflows);
     }
     hub::count(hub::Counter::taken_from_ring, gids.size() - before);
+    asked_for_.insert(gids.begin() + static_cast<std::ptrdiff_t>(before), gids.end());
     return gids;
 }
 
@@ -209,8 +229,31 @@ std::vector<std::string> Coordinator::sweep(core::Time now) {
 void Coordinator::load(const std::vector<std::string>& gids, core::Time now) {
     if (gids.empty()) return;
     loading_ = gids;
-    for (const store::Row& row : store::load(gids)) accept(row, now);
+    std::span<const std::string> left(gids);
+    while (!left.empty()) {
+        if (actives_.bytes() >= max_bytes) {
+            swept_until_.reset();  // the rest waits in the table for a full sweep
+            break;
+        }
+        // How large rows are is known when they are here: pieces bound by how much the limit is
+        // missed.
+        const std::size_t piece =
+            std::min(left.size(), actives_.bytes() < max_bytes / 2 ? max_piece : max_piece / 4);
+        const pg::Spi memory;  // of this piece alone
+        for (const store::Row& row : store::load(left.first(piece))) accept(row, now);
+        left = left.subspan(piece);
+    }
     loading_.clear();
+    DTM_CRASH_POINT("worker.rows_loaded");
+}
+
+// A restored dump brings its identity before its transactions. So it is asked for after they are
+// seen and before they are called.
+void Coordinator::load_due(core::Time now) {
+    const std::vector<std::string> gids = sweep(now);
+    if (gids.empty()) return;
+    if (const auto foreign = look_where_we_are().foreign) return become_foreign(*foreign);
+    load(gids, now);
 }
 
 void Coordinator::accept(const store::Row& row, core::Time now) {
@@ -227,14 +270,16 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     if (row.unreadable) unreadable_.push_back({row.gid, row.version, *row.unreadable});
     if (core::is_final(row.status) || row.attention || row.unreadable) return;
     if (workers_ > 1 && hub::slice_of(row.gid, workers_) != worker_) return;
-    if (!foreign_ && row.create_time < installed_ - clock_tolerance) {
-        // Restored into a database that has its own identity already.
+    const auto tolerance = asked_for_.contains(row.gid) ? clock_tolerance : core::Seconds{0};
+    if (!foreign_ && row.create_time < installed_ - tolerance) {
+        // Restored without the identity, or before it.
         become_foreign("it has transactions from before the extension was installed here");
-        store::mark_foreign();
+        restored_ = true;
     }
     if (silent()) return;
     try {
-        actives_.add(row, first_xid_, now);
+        // A session that names a row which was written before is an operator's (dtm_retry_now).
+        actives_.add(row, first_xid_, row.version > 1 && asked_for_.contains(row.gid), now);
     } catch (const std::runtime_error& e) {
         unreadable_.push_back({row.gid, row.version, e.what()});
     }
@@ -276,6 +321,7 @@ void Coordinator::put_aside_unreadable() {
                 store::put_aside(u.gid, u.version, u.why);
             }
             transaction.commit();
+            DTM_CRASH_POINT("worker.unreadable_put_aside");
             hub::count(hub::Counter::attention);
         } catch (const pg::PgError& error) {
             if (Settler::blame_of(error) == Settler::Blame::everything) throw;
@@ -288,7 +334,9 @@ void Coordinator::send() {
     std::vector<net::Call>& outbox = actives_.outbox();
     if (outbox.empty()) return;
     hub::count(hub::Counter::calls, outbox.size());
+    DTM_CRASH_POINT("worker.calls_decided");
     client_->submit(outbox);
+    DTM_CRASH_POINT("worker.calls_handed_over");
 }
 
 void Coordinator::turn() {
@@ -320,7 +368,7 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
         {
             pg::Spi spi;
             load(announced, now);
-            if (sweeping) load(sweep(now), now);
+            if (sweeping) load_due(now);
             send();
             settler_.write(pg::now());
         }

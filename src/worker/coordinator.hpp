@@ -7,6 +7,7 @@
 #include "worker/settler.hpp"
 
 #include <optional>
+#include <unordered_set>
 
 namespace dtm::worker {
 
@@ -30,6 +31,7 @@ private:
     std::vector<std::string> to_load(core::Time now);
     std::vector<std::string> sweep(core::Time now);
     void load(const std::vector<std::string>& gids, core::Time now);
+    void load_due(core::Time now);
     void accept(const store::Row& row, core::Time now);
     void load_one_by_one(const std::vector<std::string>& gids, core::Time now);
     void put_aside_unreadable();
@@ -59,8 +61,9 @@ private:
     Actives actives_;
     Settler settler_{actives_};
     std::vector<net::Reply> replies_;
-    std::vector<std::string> loading_;  // not empty: the load failed half way
-    std::vector<std::string> again_;    // to be loaded again: a lock or the server was in the way
+    std::unordered_set<std::string> asked_for_;  // in this turn, by a session; see accept()
+    std::vector<std::string> loading_;           // not empty: the load failed half way
+    std::vector<std::string> again_;  // to be loaded again: a lock or the server was in the way
     std::vector<Unreadable> unreadable_;
     std::optional<core::Time> last_sweep_;
     std::optional<core::Time> swept_until_;  // everything due before it has been seen
@@ -68,6 +71,7 @@ private:
     bool sweep_now_ = true;
     std::optional<core::Time> looked_around_;
     std::optional<std::string> foreign_;  // why the transactions of this database are not ours
+    bool restored_ = false;               // foreign, and dtm.identity does not say so yet
     core::Time installed_{};
     bool paused_ = false;  // everything
     std::optional<core::Time> endpoints_shown_;

@@ -1,6 +1,7 @@
 // See housekeeping.hpp.
 #include "worker/housekeeping.hpp"
 
+#include "crash_point.hpp"
 #include "hub/settings.hpp"
 #include "pg/transaction.hpp"
 #include "store/barrier.hpp"
@@ -16,10 +17,25 @@ namespace {
 
 constexpr int batch_size = 1000;
 constexpr std::chrono::milliseconds between_batches{50};
+// Answers wait for a batch: one of finished transactions takes about two milliseconds.
+constexpr int finished_batch = 200;
+constexpr std::chrono::milliseconds between_finished{10};
 constexpr core::Seconds between_looks{60};
 // A walk begins where the last one ended. Now and then it begins at the first row, for those that
 // were kept because their transaction was unfinished, or that a long transaction committed late.
 constexpr core::Seconds walk_anew{3600};
+
+// What is removed and comes back with a crash is removed again: nobody waits for its flush.
+class Unflushed {
+public:
+    Unflushed() { synchronous_commit = SYNCHRONOUS_COMMIT_OFF; }
+    ~Unflushed() { synchronous_commit = before_; }
+    Unflushed(const Unflushed&) = delete;
+    Unflushed& operator=(const Unflushed&) = delete;
+
+private:
+    const int before_ = synchronous_commit;
+};
 
 bool is_ours() {
     const pg::Spi spi;
@@ -60,17 +76,23 @@ bool Housekeeping::purge(core::Time now) {
 bool Housekeeping::purge_finished(core::Time now) {
     if (hub::settings.retention_s == 0) return false;
     const pg::Spi spi;
-    return store::purge_finished(now - core::Seconds{hub::settings.retention_s}, batch_size) ==
-           batch_size;
+    return store::purge_finished(now - core::Seconds{hub::settings.retention_s}, finished_batch) ==
+           finished_batch;
 }
 
 void Housekeeping::turn(core::Time now) {
     next_ = now + between_looks;
     try {
+        const Unflushed unflushed;
         pg::Transaction transaction;
         const bool more = purge_finished(now);
+        DTM_CRASH_POINT("worker.finished_removed");
         transaction.commit();
-        if (more) next_ = now + between_batches;
+        DTM_CRASH_POINT("worker.retention_committed");
+        if (more) {
+            next_ = now + between_finished;
+            return;
+        }
     } catch (const pg::PgError& error) {
         // A lock, most likely: the next look tries again.
         pg::log(DEBUG1, "dtm_pg cannot remove finished transactions", error.what());
@@ -80,7 +102,9 @@ void Housekeeping::turn(core::Time now) {
         pg::Transaction transaction;
         if (database_.empty()) database_ = pg::call([] { return get_database_name(MyDatabaseId); });
         const bool more = purge(now);
+        DTM_CRASH_POINT("worker.barriers_removed");
         transaction.commit();
+        DTM_CRASH_POINT("worker.barrier_purge_committed");
         if (more) next_ = now + between_batches;
     } catch (const pg::PgError& error) {
         complain(error.what(), "");

@@ -2,6 +2,7 @@
 // one once for the extension (a coordinator starts, looks and leaves), starts a coordinator per
 // worker slot where it is, and starts it again with a growing delay when it ends. It survives its
 // own death: everything it needs to know is in the catalog and in the slots.
+#include "crash_point.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
 #include "pg/time.hpp"
@@ -276,7 +277,9 @@ void Launcher::start_missing(Oid oid, Database& database, const std::vector<hub:
 bool Launcher::start(Oid oid, Database& database, int worker, UnixTime now) {
     std::uint32_t generation = 0;
     const int slot = hub::reserve_slot(oid, worker, hub::settings.workers, generation);
+    DTM_CRASH_POINT("worker.slot_reserved");
     const bool started = slot >= 0 && start_coordinator(slot, generation, oid);
+    DTM_CRASH_POINT("worker.coordinator_registered");
     if (started) {
         warned_.erase(oid);
         database.announced = false;

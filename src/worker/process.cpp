@@ -1,6 +1,7 @@
 // See process.hpp: the coordinator's process around worker/coordinator.
 #include "worker/process.hpp"
 
+#include "crash_point.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
 #include "pg/transaction.hpp"
@@ -73,6 +74,7 @@ void fix_session_settings() {
     set("enable_seqscan", "off");
     set("enable_hashjoin", "off");
     set("enable_mergejoin", "off");
+    set("enable_sort", "off");  // the first of many in an order: from an index that has it
     // P5: a decision is durable before its consequence, on the synchronous standby too. What waits
     // for a standby is kept as it is.
     if (synchronous_commit <= SYNCHRONOUS_COMMIT_LOCAL_FLUSH) set("synchronous_commit", "on");
@@ -247,12 +249,14 @@ void connect(Oid database) {
     std::uint32_t generation = 0;
     std::memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof generation);
     if (!hub::attach_slot(slot, generation)) proc_exit(1);
+    DTM_CRASH_POINT("worker.slot_attached");
     connect(hub::my_slot().database);
     fix_session_settings();
     check_place();
     coordinator = std::make_unique<Coordinator>(hub::my_slot().worker, hub::my_slot().workers);
     pg::call([] { before_shmem_exit(stop_network, Datum{0}); });
     hub::set_serving();
+    DTM_CRASH_POINT("worker.serving");
     pg::log(LOG, "dtm coordinator " + std::to_string(hub::my_slot().worker + 1) + " of " +
                      std::to_string(hub::my_slot().workers) + " started");
     run_loop();

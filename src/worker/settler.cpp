@@ -1,6 +1,7 @@
 // See settler.hpp.
 #include "worker/settler.hpp"
 
+#include "crash_point.hpp"
 #include "hub/shared.hpp"
 #include "pg/transaction.hpp"
 
@@ -46,12 +47,15 @@ void Settler::write(core::Time now) {
     std::vector<store::Settlement> rows;
     rows.reserve(batch_.size());
     for (Active* a : batch_) rows.push_back(settlement_of(*a));
+    DTM_CRASH_POINT("worker.settling");
     result_ = store::settle(rows, now, careful_);
+    DTM_CRASH_POINT("worker.settle_written");
     careful_ = !result_.locked.empty();
 }
 
 void Settler::committed(core::Time now) {
     if (batch_.empty()) return;
+    DTM_CRASH_POINT("worker.settle_committed");
     std::vector<bool> written(batch_.size(), true);
     for (std::size_t i : result_.locked) written[i] = false;  // stays dirty; tried again next time
     for (std::size_t i : result_.conflicts) written[i] = false;
@@ -109,6 +113,7 @@ void Settler::write_alone(Active& a, core::Time now) {
         }
         transaction.commit();
     }
+    DTM_CRASH_POINT("worker.settled_alone");
     // As in Coordinator::turn: nothing leaves after a synchronous wait that was cancelled.
     pg::call([] { CHECK_FOR_INTERRUPTS(); });
     if (!result.conflicts.empty()) {
@@ -128,6 +133,7 @@ void Settler::put_aside(Active& a, const std::string& why) {
             }
             transaction.commit();
         }
+        DTM_CRASH_POINT("worker.unwritable_put_aside");
         pg::log(LOG,
                 "dtm_pg cannot write the state of transaction " + a.gid() + " and puts it aside",
                 why, "See dtm.attention; dtm_retry_now() brings it back.");

@@ -103,6 +103,9 @@ def alive(pid):
 class Cluster:
     """One PostgreSQL server. Settings are given as a dict and can be changed with configure()."""
 
+    bindir = BINDIR
+    environment = None  # of the server; None: ours
+
     def __init__(self, name="e2e", settings=None, dbname="bank"):
         self.name, self.dbname = name, dbname
         self.root = Path(tempfile.mkdtemp(prefix=f"dtm_{name}_"))
@@ -130,7 +133,7 @@ class Cluster:
     def init(self):
         if os.geteuid() == 0:
             os.chown(self.root, pwd.getpwnam("postgres").pw_uid, grp.getgrnam("postgres").gr_gid)
-        subprocess.run(as_postgres(BINDIR / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust",
+        subprocess.run(as_postgres(self.bindir / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust",
                                    "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"),
                        check=True, stdout=subprocess.DEVNULL, cwd="/")
         self.configure()
@@ -153,7 +156,7 @@ class Cluster:
         with open(self.log, "ab") as log:
             # pdeathsig follows the *thread* that starts the process: call start() from the main one.
             self.postmaster = subprocess.Popen(
-                as_postgres(BINDIR / "postgres", "-D", self.data, pdeathsig="INT"),
+                as_postgres(self.bindir / "postgres", "-D", self.data, pdeathsig="INT"), env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
         self.wait_ready()
         return self

@@ -5,10 +5,10 @@ Promises: every request is written down, byte for byte, before it is answered; e
 most once per (gid, branch_id, op) by dtm's barrier rules (dtm-compat 6.6); both survive SIGKILL at any
 moment, because log and ledger are one SQLite file. It knows nothing about PostgreSQL.
 
-    participant.py PORT LEDGER [--chaos PROBABILITY --seed N]
+    participant.py PORT LEDGER
 
 Path: /<mode>/<name>?<options>. Options: n (the mode applies to the first n calls of an operation, then
-`ok`), ms, status, body, size.
+`ok`), ms, status, body, size, then.
 
   ok        effect, 200 {"dtm_result":"SUCCESS"}       fail     409         fail200   200 with FAILURE
   ongoing   425                                        ongoing200           200 with ONGOING
@@ -16,7 +16,8 @@ Path: /<mode>/<name>?<options>. Options: n (the mode applies to the first n call
   slow      waits ms, then ok                          never    no answer, connection kept open
   reset     TCP reset before any effect                truncated  effect, half of an answer
   lost      effect, connection dropped unanswered      huge     effect, 200 with a body of `size` bytes
-  hold      waits until /_ctl/release?name=, then ok   bank     bank/out and bank/in, see Ledger.transfer
+  hold      waits until /_ctl/release?name=, then ok (or then=MODE)
+  bank      bank/out and bank/in, see Ledger.transfer
 
 /_ctl/set?name=N&mode=M overrides the mode of a name, /_ctl/release?name=N ends its holds (also future
 ones). Both last until the process ends.
@@ -24,7 +25,6 @@ ones). Both last until the process ends.
 import argparse
 import asyncio
 import json
-import random
 import signal
 import socket
 import sqlite3
@@ -134,8 +134,8 @@ class Drop(Exception):
 
 
 class Participant:
-    def __init__(self, ledger, chaos, seed):
-        self.ledger, self.chaos, self.random = ledger, chaos, random.Random(seed)
+    def __init__(self, ledger):
+        self.ledger = ledger
         self.connections = self.in_flight = 0
         self.overrides, self.gates = {}, {}
         self.never = asyncio.Event()  # kept here, or the collector takes the calls that wait for it
@@ -196,28 +196,21 @@ class Participant:
         mode = self.overrides.get(r.name, r.mode)
         if "n" in r.params and seen >= int(r.params["n"]):
             mode = "ok"
-        after = None
-        if mode == "bank" and self.random.random() < self.chaos:
-            fault = self.random.choice(["error", "reset", "slow", "never", "lost", "lost"])
-            if fault == "lost":
-                after = fault
-            elif fault == "slow":
-                await asyncio.sleep(self.random.random())
-            else:
-                return await self.misbehave(fault, r)
         if mode in ("ok", "bank", "slow", "hold", "lost", "truncated", "huge"):
             if mode == "slow":
                 await asyncio.sleep(int(r.params.get("ms", 500)) / 1000)
             if mode == "hold":
                 await self.gate(r.name).wait()
+                if "then" in r.params:
+                    return await self.misbehave(r.params["then"], r)
             try:
                 self.ledger.effect(r)
             except Refused:
                 return 409, FAILURE
             if mode == "huge":
                 return 200, SUCCESS + b" " * int(r.params.get("size", 1 << 20))
-            if after or mode in ("lost", "truncated"):
-                return await self.misbehave(after or mode, r)
+            if mode in ("lost", "truncated"):
+                return await self.misbehave(mode, r)
             return 200, SUCCESS
         return await self.misbehave(mode, r)
 
@@ -258,11 +251,9 @@ async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("ledger")
-    parser.add_argument("--chaos", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     die_with_parent()
-    participant = Participant(Ledger(args.ledger), args.chaos, args.seed)
+    participant = Participant(Ledger(args.ledger))
     server = await asyncio.start_server(participant.serve, "127.0.0.1", args.port, limit=1 << 20,
                                         backlog=512)
     async with server:

@@ -36,8 +36,8 @@ class Call:
 class Service:
     """A participant on 127.0.0.1; the same port and ledger in every life of its process."""
 
-    def __init__(self, name, chaos=0.0, seed=1):
-        self.name, self.chaos, self.seed = name, chaos, seed
+    def __init__(self, name):
+        self.name = name
         self.port = free_port()
         self.directory = tempfile.TemporaryDirectory(prefix=f"dtm_{name}_")
         self.ledger = Path(self.directory.name) / "ledger.sqlite"
@@ -45,10 +45,8 @@ class Service:
 
     def start(self):
         self.process = subprocess.Popen(
-            ["/usr/bin/python3", str(HERE / "participant.py"), str(self.port), str(self.ledger),
-             "--chaos", str(self.chaos), "--seed", str(self.seed)], stdin=subprocess.DEVNULL,
-            stderr=sys.__stderr__)
-        self.seed += 1000003  # another life, other faults
+            ["/usr/bin/python3", str(HERE / "participant.py"), str(self.port), str(self.ledger)],
+            stdin=subprocess.DEVNULL, stderr=sys.__stderr__)
         wait_until(self.ping, f"participant {self.name} answers")
         return self
 
@@ -119,6 +117,3 @@ class Service:
         with db:
             db.execute("insert into account values(?, ?)", (account, amount))
         db.close()
-
-    def money(self):
-        return self.query("select coalesce(sum(balance), 0) from account")[0][0]

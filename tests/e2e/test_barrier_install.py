@@ -8,7 +8,7 @@ import pytest
 from barrier_table import (CALL, KEYS, create_extension, databases, describe, error_of, insert_as_client, make_roles,
                            passes, rows, rows_of, table_exists, table_of_client)
 from cluster import wait_until
-from test_databases import standby_of
+from copies import standby_of
 
 ADOPTED = "the existing table dtm_barrier.barrier is used from now on"
 

@@ -1,9 +1,7 @@
 """Which databases are served: however the extension came there, however many have none, and on which server
 of a pair (style 9.4, P1, P14)."""
 import os
-import shutil
 import signal
-import subprocess
 import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
@@ -11,8 +9,9 @@ from contextlib import contextmanager, nullcontext, suppress
 import psycopg
 import pytest
 
-from cluster import BINDIR, Cluster, as_postgres, wait_until
-from conftest import clusters, running_cluster, with_extension
+from cluster import wait_until
+from conftest import running_cluster, with_extension
+from copies import LONELY, standby_of
 from dtm import step
 from service import Service
 
@@ -126,41 +125,6 @@ def test_databases_without_the_extension_take_no_places(crowded, session, one):
 
 # --- on which server of a pair ------------------------------------------------------------------------
 
-class Standby(Cluster):
-    """A streaming standby of a running cluster, with the same settings."""
-
-    def __init__(self, primary):
-        own = {"port", "unix_socket_directories", "listen_addresses"}
-        super().__init__("standby", {k: v for k, v in primary.settings.items() if k not in own}, primary.dbname)
-        self.primary = primary
-        self.settings["primary_conninfo"] = f"host=127.0.0.1 port={primary.port} user=postgres"
-
-    def init(self):
-        if os.geteuid() == 0:
-            shutil.chown(self.root, "postgres", "postgres")
-        subprocess.run(as_postgres(BINDIR / "pg_basebackup", "-d", self.primary.dsn("postgres"), "-D", self.data,
-                                   "-X", "stream", "-c", "fast", "--no-sync"), check=True, cwd="/")
-        (self.data / "standby.signal").touch()
-        self.configure()
-        return self
-
-    def promote(self):
-        subprocess.run(as_postgres(BINDIR / "pg_ctl", "promote", "-D", self.data), check=True, cwd="/",
-                       stdout=subprocess.DEVNULL)
-
-
-@contextmanager
-def standby_of(primary):
-    standby = Standby(primary)
-    clusters.append(standby)
-    try:
-        yield standby.init().start()
-        assert not (bad := standby.bad_log_lines()), bad
-    finally:
-        clusters.remove(standby)
-        standby.destroy()
-
-
 @pytest.fixture
 def late():
     """A participant that is not up yet."""
@@ -174,8 +138,9 @@ def test_a_standby_calls_nobody_and_serves_after_promotion(own_cluster, session,
         db = session(own_cluster)
         gids = [db.saga(step(late.url("ok/a"), late.url("ok/u"), {}), step(late.url("ok/b"), None, {}))
                 for _ in range(20)]
-        for gid in gids:
-            db.wait_attempts(gid, 1)
+        # Ten errors open the breaker of this host: the others have been kept back, which is written, too.
+        wait_until(lambda: db.one("select count(*) from dtm.trans where gid = any(%s) and version > 1",
+                                  gids) == len(gids), "the coordinator has written all")
         look = session(standby)
         # All have been tried on the primary, and are due again: nothing but a coordinator is missing here.
         wait_until(lambda: look.one("select count(*) from dtm.trans where gid = any(%s) and version > 1"
@@ -188,8 +153,7 @@ def test_a_standby_calls_nobody_and_serves_after_promotion(own_cluster, session,
         assert "standby" in f"{refused.value.diag.message_detail} {refused.value.diag.message_hint}"
 
         own_cluster.expect_crash()
-        standby.expect("FATAL:  could not (receive data from|send end-of-streaming)", "FATAL:  .*connect to",
-                       "FATAL:  terminating walreceiver")
+        standby.expect(*LONELY)
         own_cluster.kill_postmaster()
         late.start()
         wait_until(lambda: not look.one("select count(*) from dtm.trans where gid = any(%s)"

@@ -167,6 +167,8 @@ def test_create_database_from_a_served_template(house, new_database, session, on
     house.expect("due to administrator command")
     copy = new_database(f"template {name}")
     house.wait_coordinator(copy)
+    # P15: the transactions of a copy are another's. An error if its coordinator were not silent.
+    house.sql("select dtm_adopt()", dbname=copy)
     serves(house, session, copy, one)
     house.wait_coordinator(name)
     serves(house, session, name, one)

@@ -74,6 +74,11 @@ public:
     std::string failure(std::string_view call) { return answer(call, Result::failure, "no"); }
     std::string ongoing(std::string_view call) { return answer(call, Result::ongoing, "wait"); }
     std::string error(std::string_view call) { return answer(call, Result::error, "boom"); }
+    std::string deferred(std::string_view call, Seconds until_after_start) {
+        const Call c = parse(call);
+        const Time until = kStart + until_after_start;
+        return feed(Answer{c.branch, c.op, {Result::deferred, "kept back", until}});
+    }
 
     // The coordinator dies with its memory. `stored` is the last state a write carried.
     void crash(State stored) {

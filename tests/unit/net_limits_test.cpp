@@ -2,6 +2,7 @@
 #include "net_testkit.hpp"
 
 #include <map>
+#include <thread>
 
 namespace {
 
@@ -80,6 +81,31 @@ TEST(NetLimits, DeadHostsDoNotStarveALiveOne) {
         EXPECT_LT(reply.id, 50u);
         EXPECT_EQ(reply.status, 200) << reply.error;
     }
+}
+
+// The network thread sleeps when it has nothing to do: who looks at the hosts still sees the last
+// call, and an open breaker become half open by time alone.
+TEST(NetLimits, HostsAreShownWhileTheThreadSleeps) {
+    fault::Server server;
+    Settings settings;
+    settings.breaker_errors = 1;
+    Caller caller(settings);
+    const auto shows = [&caller](std::uint64_t calls, Endpoint::Breaker breaker) {
+        const auto end = Clock::now() + patience;
+        while (Clock::now() < end) {
+            const auto all = caller.client.endpoints();
+            if (all.size() == 1 && all[0].calls == calls && all[0].breaker == breaker) return true;
+            std::this_thread::sleep_for(10ms);
+        }
+        return false;
+    };
+    for (std::uint64_t id = 0; id < 3; ++id) caller.ask(make_call(id, server.url("/ok")));
+    EXPECT_TRUE(shows(3, Endpoint::Breaker::closed));
+    caller.ask(make_call(3, server.url("/hold"), 50ms));
+    EXPECT_TRUE(shows(4, Endpoint::Breaker::half_open));
+    EXPECT_EQ(caller.ask(make_call(4, server.url("/ok"))).status, 200);
+    EXPECT_TRUE(shows(5, Endpoint::Breaker::closed));
+    server.release();
 }
 
 TEST(NetLimits, ConfigureAppliesToWaitingCalls) {

@@ -6,11 +6,21 @@
 namespace {
 
 using namespace dtm::net;
+using namespace std::chrono_literals;
+
+// The instant of a test in which time does not matter.
+constexpr Breaker::Time kNow{1000s};
 
 Call call(std::uint64_t id, std::string url) {
     Call made;
     made.id = id;
     made.url = std::move(url);
+    return made;
+}
+
+Reply answer() {
+    Reply made;
+    made.status = 200;
     return made;
 }
 
@@ -29,10 +39,10 @@ TEST(NetQueues, HostKey) {
 TEST(NetQueues, HostsTakeTurns) {
     HostQueues queues;
     queues.set_limits(100, 100);
-    for (std::uint64_t id = 0; id < 3; ++id) queues.add(call(id, "http://a/"));
-    for (std::uint64_t id = 10; id < 12; ++id) queues.add(call(id, "http://b/"));
+    for (std::uint64_t id = 0; id < 3; ++id) queues.add(call(id, "http://a/"), kNow);
+    for (std::uint64_t id = 10; id < 12; ++id) queues.add(call(id, "http://b/"), kNow);
     std::vector<std::uint64_t> order;
-    while (auto next = queues.take()) order.push_back(next->call.id);
+    while (auto next = queues.take(kNow)) order.push_back(next->call.id);
     EXPECT_EQ(order, (std::vector<std::uint64_t>{0, 10, 1, 11, 2}));
     EXPECT_EQ(queues.in_flight(), 5u);
     EXPECT_EQ(queues.waiting(), 0u);
@@ -44,75 +54,75 @@ TEST(NetQueues, WhatHasBegunGoesFirst) {
     for (std::uint64_t id = 0; id < 3; ++id) {
         Call made = call(id, "http://a/");
         made.urgent = id > 0;
-        queues.add(std::move(made));
+        queues.add(std::move(made), kNow);
     }
     std::vector<std::uint64_t> order;
-    while (auto next = queues.take()) order.push_back(next->call.id);
+    while (auto next = queues.take(kNow)) order.push_back(next->call.id);
     EXPECT_EQ(order, (std::vector<std::uint64_t>{1, 2, 0}));
 }
 
 TEST(NetQueues, LimitPerHost) {
     HostQueues queues;
     queues.set_limits(100, 2);
-    for (std::uint64_t id = 0; id < 4; ++id) queues.add(call(id, "http://a/"));
-    auto first = queues.take();
+    for (std::uint64_t id = 0; id < 4; ++id) queues.add(call(id, "http://a/"), kNow);
+    auto first = queues.take(kNow);
     ASSERT_TRUE(first);
-    ASSERT_TRUE(queues.take());
-    EXPECT_FALSE(queues.take());
+    ASSERT_TRUE(queues.take(kNow));
+    EXPECT_FALSE(queues.take(kNow));
     EXPECT_EQ(queues.waiting(), 2u);
-    queues.finished(first->host);
-    EXPECT_EQ(queues.take()->call.id, 2u);
-    EXPECT_FALSE(queues.take());
+    queues.finished(first->host, answer(), kNow);
+    EXPECT_EQ(queues.take(kNow)->call.id, 2u);
+    EXPECT_FALSE(queues.take(kNow));
 }
 
 TEST(NetQueues, LastEighthIsForHostsThatHaveNothing) {
     HostQueues queues;
     queues.set_limits(16, 100);
-    for (std::uint64_t id = 0; id < 50; ++id) queues.add(call(id, "http://dead/"));
+    for (std::uint64_t id = 0; id < 50; ++id) queues.add(call(id, "http://dead/"), kNow);
     std::size_t started = 0;
-    while (queues.take()) ++started;
+    while (queues.take(kNow)) ++started;
     EXPECT_EQ(started, 14u);
-    queues.add(call(100, "http://a/"));
-    queues.add(call(101, "http://a/"));
-    queues.add(call(102, "http://b/"));
-    EXPECT_EQ(queues.take()->call.id, 100u);
-    EXPECT_EQ(queues.take()->call.id, 102u);
-    EXPECT_FALSE(queues.take());
+    queues.add(call(100, "http://a/"), kNow);
+    queues.add(call(101, "http://a/"), kNow);
+    queues.add(call(102, "http://b/"), kNow);
+    EXPECT_EQ(queues.take(kNow)->call.id, 100u);
+    EXPECT_EQ(queues.take(kNow)->call.id, 102u);
+    EXPECT_FALSE(queues.take(kNow));
     EXPECT_EQ(queues.in_flight(), 16u);
 }
 
 TEST(NetQueues, LimitsChangeWhileCallsWait) {
     HostQueues queues;
     queues.set_limits(100, 1);
-    for (std::uint64_t id = 0; id < 5; ++id) queues.add(call(id, "http://a/"));
-    ASSERT_TRUE(queues.take());
-    EXPECT_FALSE(queues.take());
+    for (std::uint64_t id = 0; id < 5; ++id) queues.add(call(id, "http://a/"), kNow);
+    ASSERT_TRUE(queues.take(kNow));
+    EXPECT_FALSE(queues.take(kNow));
     queues.set_limits(100, 3);
-    auto second = queues.take();
+    auto second = queues.take(kNow);
     ASSERT_TRUE(second);
     queues.set_limits(100, 1);
-    EXPECT_FALSE(queues.take());
-    queues.finished(second->host);
-    EXPECT_FALSE(queues.take());
-    queues.finished(second->host);
-    EXPECT_EQ(queues.take()->call.id, 2u);
+    EXPECT_FALSE(queues.take(kNow));
+    queues.finished(second->host, answer(), kNow);
+    EXPECT_FALSE(queues.take(kNow));
+    queues.finished(second->host, answer(), kNow);
+    EXPECT_EQ(queues.take(kNow)->call.id, 2u);
 }
 
 TEST(NetQueues, LimitsOfZeroMeanOne) {
     HostQueues queues;
     queues.set_limits(0, 0);
-    queues.add(call(1, "http://a/"));
-    EXPECT_TRUE(queues.take());
+    queues.add(call(1, "http://a/"), kNow);
+    EXPECT_TRUE(queues.take(kNow));
 }
 
 TEST(NetQueues, ManyHostsDoNotStayForEver) {
     HostQueues queues;
     queues.set_limits(10, 10);
     for (std::uint64_t id = 0; id < 5000; ++id) {
-        queues.add(call(id, "http://host" + std::to_string(id) + "/"));
-        const auto next = queues.take();
+        queues.add(call(id, "http://host" + std::to_string(id) + "/"), kNow);
+        const auto next = queues.take(kNow);
         ASSERT_TRUE(next);
-        queues.finished(next->host);
+        queues.finished(next->host, answer(), kNow);
     }
     EXPECT_EQ(queues.in_flight(), 0u);
 }

@@ -1,0 +1,185 @@
+"""What must be true when all is over. Each rule yields (gid or None, what is wrong)."""
+from collections import Counter, defaultdict
+from datetime import datetime, timezone
+
+
+def clock(seconds):
+    """As the server log says it."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%H:%M:%S.%f")
+
+
+class Oracle:
+    def __init__(self, town, clients, director, unguarded):
+        self.town, self.director, self.unguarded = town, director, unguarded
+        self.status = dict(town.main.sql("select gid, status from dtm.trans"))
+        self.transfers = {gid: (kind, banks, serial) for gid, kind, banks, serial in
+                          town.main.sql("select gid, kind, banks, serial from transfer")}
+        self.book = {gid: word for c in clients for gid, word in c.book.items()}
+        self.effects = defaultdict(list)   # gid: [(bank, branch, op)], in order per bank
+        self.called = defaultdict(list)    # gid: [(time, branch, op)] as they arrived
+        self.handled = defaultdict(list)   # gid: [(time, branch, op)] whose work was done, or found done
+        self.faults, self.verdicts, self.errors = Counter(), Counter(), Counter()
+        for bank in town.banks:
+            for gid, branch, op in bank.effects():
+                self.effects[gid].append((bank.name, branch, op))
+            self.read_trace(bank)
+
+    def read_trace(self, bank):
+        for time, gid, branch, op, what, detail in bank.records():
+            if what == "arrived":
+                self.called[gid].append((time, branch, op))
+                self.faults[detail] += 1
+            elif what == "verdict":
+                self.verdicts[bank.kind, detail] += 1
+                if detail != "refused":
+                    self.handled[gid].append((time, branch, op))
+            elif what == "error":
+                self.errors[detail.split()[0]] += 1
+
+    def rules(self):
+        """Name and rule; with an unguarded bank only what does not depend on it."""
+        independent = [
+            ("every acknowledged submit is there and final (P1)", self.acknowledged),
+            ("business row and transaction are one commit (P1, P2)", self.one_commit),
+            ("what was rolled back left no row and was never called (P2)", self.rolled_back),
+            ("a finished saga was never compensated, a message never fails (P4)", self.one_decision),
+            ("serial sagas go forward in order and back in reverse order (P6)", self.order),
+            ("an order holds until it is taken back (P4)", self.orders_hold),
+            ("nothing is paused, prepared or in need of attention", self.nothing_left),
+            ("the server logs are clean (P14)", self.logs),
+        ]
+        if self.unguarded:
+            return independent + [("double effects are found, only where the barrier is off", self.detected)]
+        return independent + [
+            ("an effect happens at most once per gid, branch and op (P3)", self.at_most_once),
+            ("what succeeded has all its effects, what failed has undone them (P3, P6)", self.complete),
+            ("the sum of money is constant", self.money),
+            ("the run was worth its name", self.enough),
+        ]
+
+    # --- rules --------------------------------------------------------------------------------------
+
+    def acknowledged(self):
+        for gid, word in self.book.items():
+            if word == "acknowledged" and self.status.get(gid) not in ("succeed", "failed"):
+                yield gid, f"acknowledged, but {self.status.get(gid, 'vanished')}"
+
+    def one_commit(self):
+        for gid in self.transfers.keys() ^ self.status.keys():
+            yield gid, "a transaction without business row" if gid in self.status else "a business row alone"
+
+    def rolled_back(self):
+        for gid, word in self.book.items():
+            if word == "rolled back" and (gid in self.status or gid in self.called or gid in self.effects):
+                yield gid, "rolled back, but it is there or was called"
+        for gid in (self.called.keys() | self.effects.keys()) - self.status.keys():
+            yield gid, "was called, but nobody committed it"
+
+    def one_decision(self):
+        for gid, (kind, _, _) in self.transfers.items():
+            status, ops = self.status.get(gid), {op for _, _, op in self.called[gid]}
+            if kind == "msg" and status != "succeed":
+                yield gid, f"message ended as {status}"
+            if status == "succeed" and ops != {"action"}:
+                yield gid, f"succeeded, and was called with {ops}"
+
+    def order(self):
+        """Before a call of the next step first arrives, one of the step before must have been handled."""
+        for gid, (_, banks, serial) in self.transfers.items():
+            if not serial or gid not in self.called:
+                continue
+            first, done = {}, {}
+            for time, branch, op in self.called[gid]:
+                first[branch, op] = min(time, first.get((branch, op), time))
+            for time, branch, op in self.handled[gid]:
+                done[branch, op] = min(time, done.get((branch, op), time))
+            branches = [f"{n:02}" for n in range(1, len(banks) + 1)]
+            undone = [b for b in branches if (b, "compensate") in first]
+            for op, sequence in (("action", branches), ("compensate", undone[::-1])):
+                for before, after in zip(sequence, sequence[1:]):
+                    if (after, op) in first and not done.get((before, op), 1e18) <= first[after, op]:
+                        yield gid, f"{op} {after} was called before {before} was done"
+            if undone and undone != branches[:len(undone)]:
+                yield gid, f"only {undone} were undone"
+
+    def orders_hold(self):
+        for params, text in self.director.overruled:
+            yield params[0] if params and params[0] in self.status else None, text
+
+    def at_most_once(self):
+        for gid, effects in self.effects.items():
+            for effect, count in Counter(effects).items():
+                if count > 1:
+                    yield gid, f"{count} times: {effect}"
+
+    def complete(self):
+        for gid, (_, banks, _) in self.transfers.items():
+            done = [f"{branch} {op}" for _, branch, op in self.effects[gid]]
+            actions = {e[:2] for e in done if e.endswith(" action")}
+            undone = {e[:2] for e in done if e.endswith(" compensate")}
+            everything = {f"{n:02}" for n in range(1, len(banks) + 1)}
+            if self.status.get(gid) == "succeed" and (actions != everything or undone):
+                yield gid, f"succeeded with {sorted(done)} of {len(banks)}"
+            if self.status.get(gid) == "failed" and actions != undone:
+                yield gid, f"failed and left {sorted(done)}"
+            for branch in actions & undone:
+                if done.index(f"{branch} action") > done.index(f"{branch} compensate"):
+                    yield gid, f"{branch} had its effect after it was undone"
+
+    def money(self):
+        change = self.town.money() - self.town.start_money()
+        if change:
+            yield None, f"it changed by {change}"
+
+    def detected(self):
+        double = list(self.at_most_once())
+        blind = [b.name for b in self.town.banks if b.kind == "none"]
+        if not double:
+            yield None, "no double effect was found"
+        for gid, text in double:
+            if not any(name in text for name in blind):
+                yield gid, text
+
+    def nothing_left(self):
+        for gid, in self.town.main.sql("select gid from pg_prepared_xacts"):
+            yield None, f"prepared: {gid}"
+        for row in self.town.main.sql("select * from dtm.attention"):
+            yield None, f"attention: {row}"
+        for row in self.town.main.sql("select kind, name from dtm.control"):
+            yield None, f"order: {row}"
+
+    def logs(self):
+        for line in self.town.bad_log_lines():
+            yield None, line
+
+    def enough(self):
+        outcomes = Counter((self.transfers[g][0], s) for g, s in self.status.items() if g in self.transfers)
+        for wanted in (("saga", "succeed"), ("saga", "failed"), ("msg", "succeed")):
+            if outcomes[wanted] < 20:
+                yield None, f"only {outcomes[wanted]} of {wanted}"
+        words = Counter(word for (_, word), count in self.verdicts.items() for _ in range(count))
+        for wanted in ("duplicate", "empty"):
+            if not words[wanted]:
+                yield None, f"no call was found to be {wanted}"
+
+    # --- figures ------------------------------------------------------------------------------------
+
+    def figures(self):
+        outcomes = Counter(f"{self.transfers[g][0]} {s}" for g, s in self.status.items() if g in self.transfers)
+        verdicts = defaultdict(dict)
+        for (kind, word), count in sorted(self.verdicts.items()):
+            verdicts[kind][word] = count
+        yield "transactions", dict(outcomes)
+        yield "told to the clients", dict(Counter(self.book.values()))
+        yield "calls", {op: sum(o == op for c in self.called.values() for _, _, o in c)
+                        for op in ("action", "compensate")}
+        yield "faults", dict(self.faults.most_common())
+        yield from ((f"barrier {kind}", words) for kind, words in verdicts.items())
+        yield "the banks' databases said no", dict(self.errors)
+
+    def evidence(self, gids):
+        for gid in gids:
+            yield f"--- {gid}: {self.book.get(gid)}, {self.status.get(gid)}, {self.transfers.get(gid)}"
+            yield from (str(r[0]) for r in self.town.main.sql("select dtm_explain(%s)", gid) if gid in self.status)
+            lines = [(r[0], bank.name, *r[2:]) for bank in self.town.banks for r in bank.records() if r[1] == gid]
+            yield from (" ".join((clock(line[0]), *line[1:])) for line in sorted(lines))

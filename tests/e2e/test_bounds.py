@@ -1,0 +1,134 @@
+"""Limits of the coordinator (issue 5, point 10), those of README's table Limits that need a server. The others:
+
+request, gid, steps, URL, headers            tests/unit/wire_refusal_test.cpp
+answer of a service                          tests/unit/net_client_test.cpp, test_results.py
+calls in flight, of all hosts and of one     tests/unit/net_limits_test.cpp, test_dead_host.py
+"""
+import re
+from pathlib import Path
+
+import pytest
+
+from cluster import free_port, wait_until
+from dtm import step
+
+MIB = 1 << 20
+LONG = 1000  # seconds: nothing happens because of it during a test
+
+
+def private_bytes(pid):
+    """Memory that is this process' alone: shared buffers and the code of libraries are not."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return 1024 * sum(int(kb) for kb in re.findall(r"^Private_\w+: +(\d+) kB", text, re.M))
+
+
+class Memory:
+    """The most that the coordinator has had at one of the looks."""
+
+    def __init__(self, pid):
+        self.pid, self.most = pid, 0
+
+    def look(self):
+        self.most = max(self.most, private_bytes(self.pid))
+        return self.most
+
+
+def stat(db, column):
+    return db.one(f"select {column} from dtm.stat_coordinator where datname = current_database()")
+
+
+def multiply(db, gid, copies, due):
+    """Copies of the row of a transaction, as if each had been submitted."""
+    db.q("insert into dtm.trans (gid, trans_type, status, owner, request, next_cron_time, next_cron_interval)"
+         " select %s || n, trans_type, status, owner, request, clock_timestamp() + %s::interval,"
+         " next_cron_interval from dtm.trans, generate_series(1, %s) n where gid = %s",
+         gid + "-", due, copies, gid)
+
+
+@pytest.mark.settings({"autovacuum": "off", "max_wal_size": "8GB", "shared_buffers": "256MB",
+                       "dtm.breaker_max_interval": 5})
+def test_a_million_unfinished_transactions(own_cluster, session, one):
+    """Half of them wait for their time; the others are due, and nobody is there to be called."""
+    db = session(own_cluster)
+    dead = f"http://127.0.0.1:{free_port()}/"
+    models = [db.saga(step(dead, dead, {"n": 1}), step(dead, dead, {"n": 2}), request_timeout=1) for _ in range(2)]
+    multiply(db, models[0], 500_000, "1 hour")
+    multiply(db, models[1], 500_000, "0 s")
+    assert db.one("select count(*) from dtm.trans where next_cron_time is not null") >= 1_000_000
+    memory = Memory(own_cluster.coordinators()[0])
+    before = stat(db, "taken_by_sweep")
+    taken = 0
+    while taken < 500_000:
+        live = db.saga(step(one.url("ok/a"), None, {}), step(one.url("ok/b"), None, {}))
+        db.wait(live, "succeed")
+        memory.look()
+        assert stat(db, "active") <= 10_000
+        taken = stat(db, "taken_by_sweep") - before
+    assert memory.look() < 256 * MIB
+    print(f"1 000 000 unfinished, {taken} taken up: {memory.most / MIB:.0f} MiB")
+    assert db.one("select sum(attempts) from dtm.trans where gid like %s", models[0] + "-%") == 0
+
+
+def test_large_requests_wait_in_the_table(own_cluster, session, one):
+    """128 MiB of requests are held, however many transactions dtm.max_active allows."""
+    db = session(own_cluster)
+    name = db.new_gid("gate")
+    model = db.saga(step(one.url(f"hold/{name}"), None, "x" * 900_000), request_timeout=LONG)
+    one.wait_calls(1, gid=model)
+    multiply(db, model, 400, "0 s")
+    memory = Memory(own_cluster.coordinators()[0])
+    wait_until(lambda: stat(db, "active") * 900_000 >= 128 * MIB, "as many are held as may be")
+    for _ in range(20):
+        db.q("select dtm_wait(%s, '100 ms')", model)  # the coordinator goes on meanwhile
+        memory.look()
+        # Rows are read in pieces, and the piece that reaches the limit is read to its end.
+        assert stat(db, "active") <= 128 * MIB // 900_000 + 16
+    assert db.one("select count(*) from dtm.trans where status = 'submitted'") == 401
+    print(f"400 requests of 900 kB: {memory.most / MIB:.0f} MiB")
+    assert memory.most < 384 * MIB
+    db.q("select dtm_force_stop(gid) from dtm.trans where status = 'submitted'")
+
+
+def test_active_transactions_are_limited(own_cluster, session, one):
+    own_cluster.reload(**{"dtm.max_active": 50})
+    db = session(own_cluster)
+    name = db.new_gid("gate")
+    gids = [db.new_gid("held") for _ in range(300)]
+    with db.conn.transaction():
+        for gid in gids:
+            db.saga(step(one.url(f"hold/{name}"), None, {}), gid=gid, request_timeout=LONG)
+    one.wait_calls(50, name=name)
+    assert stat(db, "active") == 50 and len(one.calls(name=name)) == 50
+    one.release(name)
+    assert set(db.wait_all(gids).values()) == {"succeed"}
+    assert len(one.calls(name=name)) == 300
+
+
+@pytest.mark.settings({"dtm.max_active": 10})
+def test_hints_that_find_the_ring_full_are_found_by_the_sweep(own_cluster, session, one):
+    """4096 hints are kept; the table has the rest."""
+    db = session(own_cluster)
+    name = db.new_gid("gate")
+    held = [db.new_gid("held") for _ in range(10)]
+    for gid in held:
+        db.saga(step(one.url(f"hold/{name}"), None, {}), gid=gid, request_timeout=LONG)
+    one.wait_calls(10, name=name)
+    gids = [db.new_gid("many") for _ in range(4500)]
+    with db.conn.transaction():
+        for gid in gids:
+            db.saga(step("", None), gid=gid)
+    assert stat(db, "ring") == 4096
+    one.release(name)
+    assert set(db.wait_all(held + gids).values()) == {"succeed"}
+    assert stat(db, "ring_overflows") >= 1
+
+
+def test_the_view_of_hosts_is_limited(own_cluster, session, one):
+    """64 hosts, those with trouble first."""
+    db = session(own_cluster)
+    ports = [free_port() for _ in range(80)]
+    for port in ports:
+        db.saga(step(f"http://127.0.0.1:{port}/", None, {}), retry_interval=LONG)
+    db.wait(db.saga(step(one.url("ok/a"), None, {})), "succeed")
+    wait_until(lambda: db.one("select count(*) from dtm.stat_endpoint where errors > 0") == 64, "64 are shown")
+    assert db.one("select count(*) from dtm.stat_endpoint") == 64

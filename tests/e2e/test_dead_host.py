@@ -1,0 +1,171 @@
+"""A host that accepts and never answers, or is not there: it delays only who needs it (P8). The circuit
+breaker of such a host opens, tries again from time to time, and closes when the host is back."""
+import pytest
+
+from cluster import free_port, wait_until
+from dtm import step
+from service import Service
+
+LONG = 1000  # seconds: nothing happens because of it during a test
+
+
+@pytest.fixture
+def dead():
+    """A participant of this test alone, to be set to `never` or killed."""
+    service = Service("dead").start()
+    yield service
+    service.destroy()
+
+
+def crowd(db, url, count, **options):
+    """Submits `count` sagas of one step in one transaction."""
+    gids = [db.new_gid("dead") for _ in range(count)]
+    with db.conn.transaction():
+        for gid in gids:
+            db.saga(step(url, None, {}), gid=gid, **options)
+    return gids
+
+
+def endpoint(db, service):
+    """The row of a host in dtm.stat_endpoint as a dict, {} when there is none."""
+    cur = db.conn.execute("select * from dtm.stat_endpoint where datname = current_database()"
+                          " and endpoint = %s", (service.url("")[:-1],))
+    row = cur.fetchone()
+    return dict(zip([c.name for c in cur.description], row)) if row else {}
+
+
+def wait_breaker(db, service, *states):
+    return wait_until(lambda: (e := endpoint(db, service)) and e["breaker"] in states and e,
+                      f"the breaker of {service.name} is {states}")
+
+
+def unfinished(db, gids):
+    return db.one("select count(*) from dtm.trans where gid = any(%s) and status = 'submitted'", gids)
+
+
+def stream(db, service, gids_of_dead, count=100):
+    """Live sagas one after the other: each ends, and no dead one has."""
+    for _ in range(count):
+        gid = db.saga(step(service.url("ok/a"), None, {}), step(service.url("ok/b"), None, {}))
+        db.wait(gid, "succeed", timeout=30)
+    assert unfinished(db, gids_of_dead) == len(gids_of_dead)
+
+
+def test_a_thousand_that_hang_delay_nobody_else(own_cluster, session, dead, one):
+    """No call ends here: what the dead host may occupy is its share of the places (dtm.max_in_flight_per_host)."""
+    db = session(own_cluster)
+    gids = crowd(db, dead.url("never/a"), 1000, request_timeout=LONG)
+    dead.wait_calls(100)
+    stream(db, one, gids)
+    wait_until(lambda: (e := endpoint(db, dead)) and (e["breaker"], e["in_flight"], e["waiting"]) ==
+               ("closed", 100, 900), "the dead host has its share, the rest waits")
+    assert len(dead.calls()) == 100
+    assert own_cluster.settings.get("dtm.max_in_flight_per_host") is None, "100 is the default"
+
+
+@pytest.mark.settings({"dtm.breaker_max_interval": 2})
+def test_a_breaker_opens_tries_and_closes(own_cluster, session, dead, one):
+    db = session(own_cluster)
+    name = db.new_gid("dead")
+    gids = crowd(db, dead.url(f"never/{name}"), 1000, request_timeout=1)
+    seen = wait_breaker(db, dead, "open")
+    assert seen["errors_in_a_row"] >= 10 and seen["last_error"] and seen["next_probe"].total_seconds() > 0
+    stream(db, one, gids)
+    wait_breaker(db, dead, "half_open")
+    seen = wait_until(lambda: (e := endpoint(db, dead))["deferred"] >= 1000 and e, "all were kept back")
+    # A transaction that is kept back is not tried: what the rows count is what was called.
+    tried = db.one("select sum(attempts) from dtm.branch where gid = any(%s)", gids)
+    assert tried <= len(dead.calls())
+    assert db.one("select count(*) from dtm.branch where gid = any(%s) and errors > attempts", gids) == 0
+    dead.set_mode(name, "ok")
+    assert set(db.wait_all(gids).values()) == {"succeed"}
+    assert all(len(dead.effects(g)) == 1 for g in gids[::50])
+    seen = wait_breaker(db, dead, "closed")
+    assert seen["errors_in_a_row"] == 0 and seen["next_probe"] is None
+
+
+@pytest.mark.settings({"dtm.breaker_max_interval": 2, "dtm.max_active": 100})
+def test_more_hang_than_the_coordinator_holds(own_cluster, session, dead, one):
+    """P8 beyond dtm.max_active: those that are kept back leave their places to others."""
+    db = session(own_cluster)
+    name = db.new_gid("dead")
+    gids = crowd(db, dead.url(f"never/{name}"), 1000, request_timeout=1)
+    stream(db, one, gids)
+    assert db.one("select max(active) from dtm.stat_coordinator") <= 100
+    dead.set_mode(name, "ok")
+    assert set(db.wait_all(gids, timeout=120).values()) == {"succeed"}
+
+
+@pytest.mark.settings({"dtm.breaker_max_interval": 2, "dtm.alert_retry_limit": 3})
+def test_a_refused_port_opens_it_and_uses_nothing_up(own_cluster, session, dead, one):
+    """Neither attempts nor the retries of retry_limit nor alerts are spent on calls that were not made."""
+    own_cluster.reload(**{"dtm.alert_webhook": one.url("ok/alert-of-the-dead")})
+    dead.kill()
+    db = session(own_cluster)
+    gids = crowd(db, dead.url("ok/a"), 100, retry_interval=1)
+    limited = crowd(db, dead.url("ok/b"), 20, retry_limit=50)
+    wait_breaker(db, dead, "open", "half_open")
+    stream(db, one, gids, count=20)
+    wait_until(lambda: endpoint(db, dead)["deferred"] >= 300, "calls were kept back again and again")
+    assert unfinished(db, limited) == 20
+    calls = endpoint(db, dead)["calls"]
+    assert db.one("select sum(attempts) from dtm.branch where gid = any(%s)", gids + limited) <= calls + 1
+    warned = {c.body for c in one.calls(name="alert-of-the-dead")}
+    assert len(warned) == len(one.calls(name="alert-of-the-dead")), "each is told once"
+    assert len(warned) <= calls / 3
+    dead.start()
+    assert set(db.wait_all(gids + limited).values()) == {"succeed"}
+    wait_breaker(db, dead, "closed")
+
+
+def test_any_answer_is_an_answer(own_cluster, session, dead):
+    """A host that says 500 lives: each transaction goes its own way."""
+    db = session(own_cluster)
+    gids = crowd(db, dead.url("error/a"), 50, retry_interval=LONG)
+    for gid in gids:
+        db.wait_attempts(gid, 1)
+    seen = wait_until(lambda: (e := endpoint(db, dead)) and e["calls"] == 50 and e, "all are counted")
+    assert (seen["breaker"], seen["errors"], seen["errors_in_a_row"], seen["deferred"]) == ("closed", 0, 0, 0)
+
+
+@pytest.mark.settings({"dtm.breaker_errors": 1, "dtm.breaker_max_interval": 86400})
+def test_retry_now_goes_through_an_open_breaker(own_cluster, session, dead, one):
+    """Each retry_now of a dead host is a probe that fails and doubles the pause; the last one finds the host
+    alive, while all the others still have hours to wait."""
+    dead.kill()
+    db = session(own_cluster)
+    gid = db.saga(step(dead.url("ok/a"), None, {}), retry_interval=LONG)
+    for attempts in range(1, 13):
+        db.wait_attempts(gid, attempts)
+        db.q("select dtm_retry_now(%s)", gid)
+    db.wait_attempts(gid, 13)
+    other = db.saga(step(dead.url("ok/a"), None, {}))
+    wait_until(lambda: "circuit breaker" in (db.row(other)["last_error"] or ""), "it is kept back")
+    assert db.branch(other)["attempts"] == 0 and db.until_next(other) > 600
+    dead.start()
+    db.passed_by(one)
+    assert dead.calls() == []
+    db.q("select dtm_retry_now(%s)", other)
+    db.wait(other, "succeed")
+    wait_breaker(db, dead, "closed")
+    db.wait(db.saga(step(dead.url("ok/a"), None, {})), "succeed")
+    db.q("select dtm_retry_now(%s)", gid)
+    db.wait(gid, "succeed")
+
+
+@pytest.mark.settings({"dtm.breaker_errors": 0})
+def test_without_a_breaker_all_are_tried(own_cluster, session, dead):
+    dead.kill()
+    db = session(own_cluster)
+    gids = crowd(db, dead.url("ok/a"), 50, retry_interval=LONG)
+    for gid in gids:
+        db.wait_attempts(gid, 1)
+    assert endpoint(db, dead).get("deferred", 0) == 0
+
+
+def test_the_host_that_alerts_go_to_may_be_dead_too(own_cluster, session, one):
+    """Alerts are nobody's transaction: those that find no host are gone, and nothing waits for them."""
+    own_cluster.reload(**{"dtm.alert_webhook": f"http://127.0.0.1:{free_port()}/", "dtm.alert_retry_limit": 1})
+    db = session(own_cluster)
+    gids = crowd(db, one.url("error/a", n=1), 40, retry_interval=1)
+    assert set(db.wait_all(gids).values()) == {"succeed"}

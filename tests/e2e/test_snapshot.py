@@ -1,0 +1,77 @@
+"""Old snapshots of others slow nobody down, and our processes hold none (P7, P12)."""
+import pytest
+
+from cluster import wait_until
+from conftest import running_cluster
+from dtm import step
+
+SAGAS, BATCH = 3000, 100
+
+
+@pytest.fixture(scope="module")
+def house():
+    with running_cluster("snapshot", {"autovacuum": "off"}) as cluster:
+        yield cluster
+
+
+class Watch:
+    """Looks again and again at the transactions of our processes. None may live from one turn of the coordinator
+    into the one after the next: then it would be held over a wait."""
+
+    def __init__(self, cluster):
+        self.conn = cluster.connect()
+        self.seen, self.looks, self.held, self.oldest = {}, 0, [], 0.0
+
+    def settles(self):
+        return self.conn.execute("select settles from dtm.stat_coordinator where datname = current_database()"
+                                 ).fetchone()[0]
+
+    def look(self):
+        before = self.settles()
+        for pid, kind, start, xmin, age in self.conn.execute(
+                "select pid, backend_type, xact_start, backend_xmin::text, extract(epoch from clock_timestamp() -"
+                " xact_start)::float8 from pg_stat_activity where backend_type like 'dtm %' and xact_start is not null"
+                " and backend_xmin is not null"):
+            first = self.seen.setdefault((pid, start), before)
+            self.oldest = max(self.oldest, age)
+            if before - first > 2:
+                self.held.append((pid, kind, start, xmin, before - first))
+        self.looks += 1
+
+
+def test_our_processes_hold_no_snapshot_while_sagas_flow(house, session, one):
+    """Beside a session that holds one from begin to end."""
+    db, reader = session(house), session(house, autocommit=False)
+    reader.q("set transaction isolation level repeatable read")
+    reader.q("select count(*) from dtm.trans")
+    watch, gids = Watch(house), []
+    while len(gids) < SAGAS:
+        with db.conn.transaction():
+            for _ in range(BATCH):
+                gids.append(db.saga(step(one.url("ok/a"), None, {}), step(one.url("ok/b"), None, {})))
+        watch.look()
+        wait_until(lambda: watch.look() or db.one("select count(*) from dtm.trans where gid = any(%s) and status <>"
+                                                  " 'succeed'", gids[-BATCH:]) == 0, "a batch ends", pause=0.001)
+    assert set(db.wait_all(gids).values()) == {"succeed"}
+    assert reader.one("select count(*) from dtm.trans") == 0, "it is as old as the run"
+    assert watch.looks > SAGAS / BATCH and not watch.held, watch.held
+    print(f"{watch.looks} looks, the oldest transaction of ours was {watch.oldest:.3f} s old")
+    reader.conn.rollback()
+
+
+def test_nor_while_calls_hang(house, session, one):
+    """Each of them would hold vacuum up for as long as the service is silent."""
+    db = session(house)
+    gids = [db.saga(step(one.url("never/hang"), None, {}), request_timeout=1000) for _ in range(20)]
+    for gid in gids:
+        one.wait_calls(1, gid=gid)
+    watch = Watch(house)
+    for _ in range(30):
+        watch.look()
+        db.passed_by(one)
+    assert not watch.held, watch.held
+    # What died since then can be removed: nobody holds it.
+    db.q("create table dying (n int); insert into dying values (1); delete from dying")
+    db.passed_by(one)
+    db.q("vacuum dying")
+    assert db.one("select pg_relation_size('dying')") == 0
