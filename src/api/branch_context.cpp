@@ -139,7 +139,7 @@ Passage decide_for_branch() {
     const BarrierBranch branch = *current_branch();
     const std::string identity = barrier_identity(branch);
     const Passage* known = decisions.about(identity);
-    const Passage passage = known != nullptr ? *known : pass_barrier(branch);
+    Passage passage = known != nullptr ? *known : pass_barrier(branch);
     (void)may_run(branch, passage);  // dtm_barrier_verdict() has only told
     if (known == nullptr) decisions.note(identity, passage);
     return passage;

@@ -50,9 +50,10 @@ bool runs_in_indexes(Relation table) {
     for (int i = 0; i < list_length(indexes) && !runs; ++i) {
         HeapTuple index = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(list_nth_oid(indexes, i)));
         if (!HeapTupleIsValid(index)) continue;
-        for (const AttrNumber part : {Anum_pg_index_indexprs, Anum_pg_index_indpred}) {
+        for (const int part : {Anum_pg_index_indexprs, Anum_pg_index_indpred}) {
             bool none = false;
-            const Datum stored = SysCacheGetAttr(INDEXRELID, index, part, &none);
+            const Datum stored =
+                SysCacheGetAttr(INDEXRELID, index, static_cast<AttrNumber>(part), &none);
             if (none) continue;
             auto* node = static_cast<Node*>(stringToNode(TextDatumGetCString(stored)));
             runs = runs || calls_foreign_function(node, nullptr);
