@@ -60,6 +60,53 @@ SELECT dtm_barrier_call('saga', 'c2', '07', 'action',
 SELECT dtm_barrier_call('saga', 'c2', '08', 'action',
                         'UPDATE account SET owner = jsonb_typeof($1) WHERE id = 2', '{}'::jsonb);
 SELECT id, owner, balance, opened FROM account ORDER BY id;
+-- More of them than a function can have.
+CREATE VIEW plus AS SELECT string_agg('$' || n, ' + ') AS all_150,
+       string_agg('$' || n, ' + ') FILTER (WHERE n <> 120) AS all_but_one
+  FROM generate_series(1, 150) AS n;
+SELECT dtm_barrier_call('saga', 'c2', '10', 'action',
+                        'UPDATE account SET balance = ' || all_150 || ' WHERE id = 2',
+                        VARIADIC ARRAY(SELECT generate_series(1, 150))) FROM plus;
+SELECT balance FROM account WHERE id = 2;
+SELECT dtm_barrier_call('saga', 'c2', '11', 'action',
+                        'UPDATE account SET balance = 0.5 + ' || all_150 || ' WHERE id = 2',
+                        VARIADIC ARRAY(SELECT generate_series(1, 150)::text)) FROM plus;
+SELECT balance FROM account WHERE id = 2;
+SELECT * FROM refused($$SELECT dtm_barrier_call('saga', 'c2', '12', 'action',
+  'SELECT ' || all_but_one, VARIADIC ARRAY(SELECT generate_series(1, 150))) FROM plus$$);
+SELECT * FROM refused($$SELECT dtm_barrier_call('saga', 'c2', '12', 'action',
+  'SELECT ' || all_150, VARIADIC ARRAY(SELECT generate_series(1, 149))) FROM plus$$);
+DROP VIEW plus;
+UPDATE account SET balance = 125 WHERE id = 2;
+-- Wherever an expression may stand.
+SELECT dtm_barrier_call('saga', 'c2', '13', 'action',
+  'UPDATE account SET tags = ARRAY[$1::text] FROM (SELECT $2 AS id ORDER BY $3 LIMIT $4) AS a
+    WHERE account.id = a.id AND account.id IN ($5) AND $6 BETWEEN $7 AND $8',
+  7, 2, 3, 1, 2, 2, 1, 3);
+SELECT dtm_barrier_call('saga', 'c2', '14', 'action',
+  'UPDATE account SET tags = tags || $1.owner::text WHERE id = ($1).id', account)
+  FROM account WHERE id = 2;
+SELECT tags FROM account WHERE id = 2;
+-- The type of a place may change between two calls.
+CREATE TABLE place (what int);
+CREATE FUNCTION put(branch text, what text) RETURNS boolean LANGUAGE sql AS $$
+  SELECT dtm_barrier_call('saga', 'c2-type', branch, 'action', 'INSERT INTO place VALUES ($1)',
+                          what)
+$$;
+SELECT put('01', '7');
+SELECT * FROM refused($$SELECT put('02', '1.5')$$);
+ALTER TABLE place ALTER what TYPE numeric;
+SELECT put('02', '1.5');
+ALTER TABLE place ALTER what TYPE text;
+SELECT put('03', 'some text');
+SELECT * FROM place;
+DROP TABLE place;
+CREATE TABLE place (what date);
+SELECT * FROM refused($$SELECT put('04', 'some text')$$);
+SELECT put('04', '2026-01-02');
+SELECT * FROM place;
+DROP TABLE place;
+DROP FUNCTION put;
 -- $1 in strings, names and comments is no parameter.
 SELECT dtm_barrier_call('saga', 'c2', '09', 'action',
   $sql$UPDATE account AS "$2;""'" SET owner = '$3' || E'\'$4' || $t$;$5$t$ || $1 /* $6 /* $7 */ ; */
@@ -123,7 +170,7 @@ BEGIN  -- the extension, or the script
     PERFORM dtm_grant('regress_branch', 'barrier');
   ELSE
     GRANT USAGE ON SCHEMA dtm_barrier TO regress_branch;
-    GRANT EXECUTE ON FUNCTION dtm_barrier.begin_call,
+    GRANT EXECUTE ON FUNCTION dtm_barrier.begin_call, dtm_barrier.end_call,
       dtm_barrier_call(text, text, text, text, text) TO regress_branch;
   END IF;
 END $$;

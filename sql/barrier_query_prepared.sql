@@ -28,6 +28,29 @@ COMMIT;
 SELECT * FROM refused($$SELECT dtm_barrier('msg', 'q2', '00', 'msg')$$);
 SELECT * FROM refused($$SELECT dtm_barrier_call('msg', 'q2', '00', 'msg', 'DELETE FROM orders')$$);
 SELECT id FROM orders ORDER BY id;
+-- It is one barrier: a second one in the same transaction is refused, too.
+BEGIN;
+SELECT dtm_barrier('msg', 'q6', '00', 'msg');
+SELECT * FROM refused($$SELECT dtm_barrier('msg', 'q6', '00', 'msg')$$);
+SELECT dtm_barrier_verdict('msg', 'q6', '00', 'msg');
+COMMIT;
+BEGIN;
+SELECT dtm_barrier('msg', 'q7', '00', 'msg', '01');
+SELECT * FROM refused($$SELECT dtm_barrier_call('msg', 'q7', '00', 'msg', 'DELETE FROM orders')$$);
+-- What a savepoint takes back has not been.
+SAVEPOINT s;
+SELECT dtm_barrier('msg', 'q8', '00', 'msg');
+ROLLBACK TO s;
+SELECT dtm_barrier('msg', 'q8', '00', 'msg');
+COMMIT;
+-- The question is about branch 00 and barrier 01, so the local transaction is no other.
+SELECT * FROM refused($$SELECT dtm_barrier('msg', 'q9', '01', 'msg')$$);
+SELECT * FROM refused($$SELECT dtm_barrier_verdict('msg', 'q9', '1', 'msg')$$);
+SELECT * FROM refused($$SELECT dtm_barrier('msg', 'q9', '00', 'msg', '02')$$);
+SELECT * FROM refused($$SELECT dtm_barrier_verdict('msg', 'q9', '00', 'msg', 'stock')$$);
+SELECT * FROM refused($$SELECT dtm_barrier_call('msg', 'q9', '01', 'msg', 'SELECT 1')$$);
+SELECT dtm_barrier_query_prepared('msg', 'q6') AS q6, dtm_barrier_query_prepared('msg', 'q7') AS q7,
+       dtm_barrier_query_prepared('msg', 'q8') AS q8, dtm_barrier_query_prepared('msg', 'q9') AS q9;
 -- The verdict only tells.
 BEGIN;
 SELECT dtm_barrier_verdict('msg', 'q1', '00', 'msg') AS q1,

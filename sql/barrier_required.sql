@@ -33,7 +33,7 @@ SELECT dtm_branch('saga', 'r-1', '02', 'action');
 ROLLBACK TO s;
 SELECT * FROM refused('UPDATE account SET balance = 0');
 ROLLBACK;
--- What passed a barrier may write for its branch.
+-- What went through a barrier writes for its branch: once.
 BEGIN;
 SELECT dtm_barrier('saga', 'r-2', '01', 'action');
 UPDATE account SET balance = balance - 1;

@@ -50,6 +50,38 @@ COMMIT;
 SELECT count(*) FROM sale WHERE n = 9;
 DROP TABLE sale;
 
+-- A partition is protected with its parent or by itself, but not both.
+CREATE TABLE sale (id int, region text, n int DEFAULT 0) PARTITION BY LIST (region);
+CREATE TABLE sale_north PARTITION OF sale FOR VALUES IN ('north');
+CREATE TABLE sale_south PARTITION OF sale FOR VALUES IN ('south');
+SELECT dtm_protect('sale');
+SELECT * FROM refused($$SELECT dtm_protect('sale_north')$$);
+SELECT * FROM refused($$SELECT dtm_protect('sale_north', true)$$);
+SELECT * FROM refused($$SELECT dtm_unprotect('sale_north')$$);
+-- Its parent again, with another option, is no matter.
+SELECT dtm_protect('sale', true);
+SELECT dtm_unprotect('sale');
+SELECT * FROM refused($$SELECT dtm_unprotect('sale_north')$$);
+SELECT dtm_protect('sale_north');
+SELECT replace(r, 'public.', '') FROM refused($$SELECT dtm_protect('sale')$$) AS r;
+SELECT * FROM refused($$SELECT dtm_unprotect('sale')$$);
+BEGIN;
+SELECT dtm_branch('saga', 'p-1', '01', 'action');
+INSERT INTO sale VALUES (1, 'north'), (2, 'south');
+COMMIT;
+SELECT tableoid::regclass, * FROM sale ORDER BY id;
+SELECT dtm_unprotect('sale_north');
+SELECT dtm_protect('sale'), dtm_unprotect('sale');
+DROP TABLE sale;
+-- The children of INHERITS have triggers of their own, or none.
+CREATE TABLE base (id int);
+CREATE TABLE derived () INHERITS (base);
+SELECT * FROM refused($$SELECT dtm_protect('base')$$);
+SELECT dtm_protect('derived'), dtm_unprotect('derived');
+DROP TABLE derived;
+SELECT dtm_protect('base');
+DROP TABLE base;
+
 -- Foreign keys between protected tables: both are written, or neither.
 CREATE TABLE parent (id int PRIMARY KEY, n int DEFAULT 0);
 CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent ON DELETE CASCADE
@@ -120,6 +152,29 @@ SELECT * FROM parent ORDER BY id;
 SELECT * FROM child ORDER BY id;
 DROP TABLE child, parent;
 DROP FUNCTION clean;
+
+-- Nor is one that a cascade fires: only rows that refer to something can be orphans.
+CREATE TABLE parent (id int PRIMARY KEY);
+CREATE TABLE child (parent int REFERENCES parent ON DELETE CASCADE);
+CREATE TABLE log (what text);
+CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN INSERT INTO log VALUES (TG_OP || ' ' || OLD.parent); RETURN NULL; END$$;
+CREATE TRIGGER noted AFTER DELETE ON child FOR EACH ROW EXECUTE FUNCTION noted();
+INSERT INTO parent VALUES (1), (2);
+INSERT INTO child VALUES (1), (2);
+SELECT dtm_protect('log');
+BEGIN;
+SELECT dtm_branch('saga', 'p-7', '01', 'action');
+DELETE FROM parent WHERE id = 1;
+COMMIT;
+BEGIN;
+SELECT dtm_branch('saga', 'p-7', '01', 'action');
+DELETE FROM parent WHERE id = 2;
+COMMIT;
+SELECT count(*) FROM parent;
+SELECT * FROM log;
+DROP TABLE child, parent, log;
+DROP FUNCTION noted;
 
 -- SET NULL into a protected table, which is partitioned and has a name in need of quotes.
 CREATE TABLE parent (id int PRIMARY KEY);

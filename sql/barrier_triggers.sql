@@ -177,6 +177,145 @@ COMMIT;
 SELECT note FROM account WHERE id = 1;
 SELECT branch_id, barrier_id FROM barriers WHERE gid = 't-7' ORDER BY 1, 2;
 
+-- A barrier in the middle of a branch guards its own statement, and the branch goes on: twice.
+CREATE FUNCTION nested(t text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  ran boolean;
+BEGIN
+  PERFORM dtm_branch('saga', t, '01', 'action');
+  ran := dtm_barrier_call('saga', t, '02', 'action',
+                          'UPDATE account SET note = concat(note, '' 02'') WHERE id = 1');
+  UPDATE account SET note = concat(note, ' 01') WHERE id = 1;
+  RETURN ran;
+END $$;
+UPDATE account SET note = '' WHERE id = 1;
+SELECT nested('t-20');
+SELECT note FROM account WHERE id = 1;
+SELECT nested('t-20');
+SELECT note FROM account WHERE id = 1;
+SELECT * FROM barriers WHERE gid = 't-20' ORDER BY 1, 2, 3, 4;
+-- Without a branch before, there is none after; so also when the statement fails.
+BEGIN;
+SELECT dtm_barrier_call('saga', 't-21', '01', 'action',
+                        'UPDATE account SET note = ''t-21'' WHERE id = 1');
+SELECT * FROM refused($$SELECT dtm_barrier_call('saga', 't-21', '02', 'action',
+                                                'SELECT 1 / (balance - balance) FROM account')$$);
+UPDATE account SET note = note || ', no branch' WHERE id = 1;
+COMMIT;
+BEGIN;
+SELECT dtm_barrier_call('saga', 't-21', '01', 'action',
+                        'UPDATE account SET note = ''t-21'' WHERE id = 1');
+UPDATE account SET note = note || ', nor now' WHERE id = 1;
+COMMIT;
+SELECT note FROM account WHERE id = 1;
+-- One in the other.
+BEGIN;
+SELECT dtm_barrier_call('saga', 't-22', '01', 'action', $sql$
+  SELECT dtm_barrier_call('saga', 't-22', '02', 'action',
+                          'UPDATE account SET note = ''02'' WHERE id = 1') $sql$);
+SELECT dtm_barrier_call('saga', 't-22', '03', 'action', $sql$DO $do$BEGIN
+  PERFORM dtm_barrier_call('saga', 't-5', '01', 'action', 'DELETE FROM account');
+  UPDATE account SET note = note || ', 03' WHERE id = 1;
+END$do$ $sql$);
+COMMIT;
+SELECT note FROM account WHERE id = 1;
+BEGIN;
+SELECT dtm_barrier_call('saga', 't-22', '04', 'action', $sql$DO $do$BEGIN
+  BEGIN
+    PERFORM dtm_barrier_call('saga', 't-22', '05', 'action',
+                             'UPDATE account SET note = (1 / (balance - balance))::text');
+  EXCEPTION WHEN division_by_zero THEN NULL;
+  END;
+  UPDATE account SET note = note || ', 04' WHERE id = 1;
+END$do$ $sql$);
+COMMIT;
+SELECT note FROM account WHERE id = 1;
+SELECT branch_id, barrier_id FROM barriers WHERE gid = 't-22' ORDER BY 1, 2;
+-- A dtm_branch() in the statement wins, and stays.
+BEGIN;
+SELECT dtm_branch('saga', 't-23', '01', 'action');
+SELECT dtm_barrier_call('saga', 't-23', '02', 'action', $sql$DO $do$BEGIN
+  UPDATE account SET note = 'call' WHERE id = 1;
+  PERFORM dtm_branch('saga', 't-5', '01', 'action');
+  UPDATE account SET note = note || ', skipped' WHERE id = 1;
+END$do$ $sql$);
+UPDATE account SET note = note || ', skipped, too' WHERE id = 1;
+SELECT dtm_branch('saga', 't-23', '01', 'action');
+UPDATE account SET note = note || ', branch' WHERE id = 1;
+COMMIT;
+SELECT note FROM account WHERE id = 1;
+SELECT branch_id, barrier_id FROM barriers WHERE gid = 't-23' ORDER BY 1, 2;
+-- A dtm_barrier() in it names nobody beyond it.
+BEGIN;
+SELECT dtm_barrier_call('saga', 't-29', '01', 'action',
+                        $$SELECT dtm_barrier('saga', 't-5', '01', 'action')$$);
+UPDATE account SET note = 'no branch' WHERE id = 1;
+COMMIT;
+SELECT note FROM account WHERE id = 1;
+
+-- Whoever goes on after dtm_barrier() said false writes nothing to protected tables.
+BEGIN;
+SELECT dtm_barrier('saga', 't-24', '01', 'action') AS run;
+UPDATE account SET note = 't-24' WHERE id = 1;
+COMMIT;
+BEGIN;
+SELECT dtm_barrier('saga', 't-24', '01', 'action') AS duplicate;
+UPDATE account SET note = 't-24, twice' WHERE id = 1;
+SELECT * FROM refused('TRUNCATE account');
+COMMIT;
+BEGIN;
+SELECT dtm_barrier_verdict('saga', 't-24', '02', 'compensate');
+UPDATE account SET note = 't-24, empty' WHERE id = 1;
+COMMIT;
+BEGIN;
+SELECT dtm_barrier_verdict('saga', 't-24', '02', 'action');
+UPDATE account SET note = 't-24, hanging' WHERE id = 1;
+COMMIT;
+SELECT note FROM account WHERE id = 1;
+-- Two branches in one transaction: what is written is that of the last one.
+BEGIN;
+SELECT dtm_barrier('saga', 't-25', '01', 'action') AS run;
+UPDATE account SET note = '01' WHERE id = 1;
+SELECT dtm_barrier('saga', 't-24', '01', 'action') AS duplicate;
+UPDATE account SET note = note || ', skipped' WHERE id = 1;
+SELECT dtm_barrier('saga', 't-25', '02', 'action') AS run;
+UPDATE account SET note = note || ', 02' WHERE id = 1;
+COMMIT;
+SELECT note FROM account WHERE id = 1;
+-- But dtm_branch() is meant so: no barrier replaces its branch, another dtm_branch() does.
+BEGIN;
+SELECT dtm_branch('saga', 't-26', '01', 'action');
+SELECT dtm_barrier('saga', 't-24', '01', 'action') AS duplicate;
+UPDATE account SET note = '01' WHERE id = 1;
+SELECT dtm_branch('saga', 't-24', '01', 'action');
+SELECT dtm_barrier('saga', 't-26', '02', 'action') AS run;
+UPDATE account SET note = note || ', skipped' WHERE id = 1;
+SELECT dtm_branch('saga', 't-26', '02', 'action');
+UPDATE account SET note = note || ', 02' WHERE id = 1;
+COMMIT;
+SELECT note FROM account WHERE id = 1;
+SELECT branch_id, barrier_id FROM barriers WHERE gid = 't-26' ORDER BY 1, 2;
+-- And it replaces that of a barrier. The last decision about a branch counts.
+BEGIN;
+SELECT dtm_barrier('saga', 't-24', '01', 'action') AS duplicate;
+SELECT dtm_branch('saga', 't-27', '01', 'action');
+UPDATE account SET note = 't-27' WHERE id = 1;
+SELECT dtm_barrier('saga', 't-27', '01', 'action', '01') AS duplicate;
+UPDATE account SET note = 't-27, skipped' WHERE id = 1;
+COMMIT;
+SELECT note FROM account WHERE id = 1;
+-- A savepoint takes back who is named, also by a barrier that said false.
+BEGIN;
+SELECT dtm_barrier('saga', 't-28', '01', 'action') AS run;
+SAVEPOINT s;
+SELECT dtm_barrier('saga', 't-24', '01', 'action') AS duplicate;
+UPDATE account SET note = 'skipped' WHERE id = 1;
+ROLLBACK TO s;
+UPDATE account SET note = 't-28' WHERE id = 1;
+COMMIT;
+SELECT note FROM account WHERE id = 1;
+DROP FUNCTION nested;
+
 -- What an earlier transaction left is nothing to the next, on the same connection.
 BEGIN;
 SELECT dtm_branch('saga', 't-8', '01', 'action');

@@ -53,7 +53,8 @@ SELECT * FROM barriers WHERE gid = 'v3' ORDER BY branch_id, op COLLATE "C", barr
 
 -- Every type and op, in the order in which they may come, in one transaction.
 BEGIN;
-SELECT t.trans_type, t.op, dtm_barrier_verdict(t.trans_type, 'v4-' || t.trans_type, '01', t.op)
+SELECT t.trans_type, t.op, dtm_barrier_verdict(t.trans_type, 'v4-' || t.trans_type,
+                                               CASE t.op WHEN 'msg' THEN '00' ELSE '01' END, t.op)
   FROM (VALUES (1, 'msg', 'action'), (2, 'msg', 'msg'), (3, 'saga', 'action'),
                (4, 'saga', 'compensate'), (5, 'tcc', 'try'), (6, 'tcc', 'confirm'),
                (7, 'tcc', 'cancel'), (8, 'xa', 'action'), (9, 'xa', 'commit'),

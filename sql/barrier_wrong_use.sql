@@ -64,6 +64,8 @@ INSERT INTO wrong (statement) VALUES
 ($$SELECT dtm_branch('gid=w&branch_id=01&trans_type=saga')$$),
 ($$SELECT dtm_branch('gid=w&branch_id=01&op=action')$$),
 ($$SELECT dtm_branch('gid=w&branch_id=01&op=act&trans_type=saga')$$),
+($$SELECT dtm_branch('gid=w%ff&branch_id=01&op=action&trans_type=saga')$$),
+($$SELECT dtm_branch('gid=w&branch_id=%c3%28&op=action&trans_type=saga')$$),
 -- Tables
 ($$SELECT dtm_protect(NULL)$$),
 ($$SELECT dtm_unprotect(NULL)$$),
@@ -78,6 +80,9 @@ SELECT format(E'%s\n%s', statement,
               (SELECT string_agg(r, E'\n') FROM refused(statement) AS r)) AS refused
   FROM wrong ORDER BY n \g (format=unaligned tuples_only=on)
 SELECT r FROM refused($$SELECT dtm_barrier('saga', 'w', '01', 'action', '')$$) AS r LIMIT 2;
+SELECT r <> 'accepted' AS refused
+  FROM refused($$SELECT dtm_branch('gid=%00&branch_id=01&op=action&trans_type=saga')$$) AS r
+ LIMIT 1;
 SELECT count(*) FROM dtm_barrier.barrier WHERE gid LIKE 'w%';
 
 CREATE VIEW a_view AS SELECT 1 AS one;
@@ -99,7 +104,7 @@ BEGIN  -- the extension, or the script
   ELSE
     GRANT USAGE ON SCHEMA dtm_barrier TO regress_other;
     GRANT EXECUTE ON FUNCTION dtm_protect, dtm_unprotect, dtm_barrier.guard_row,
-      dtm_barrier.guard_truncate TO regress_other;
+      dtm_barrier.guard_truncate, dtm_barrier.inherits_protection TO regress_other;
   END IF;
 END $$;
 SET ROLE regress_other;
@@ -128,6 +133,23 @@ SELECT * FROM refused($$SELECT dtm_barrier_verdict('saga', 'w', '01', 'action')$
 SELECT * FROM refused($$SELECT dtm_barrier_call('saga', 'w', '01', 'action', 'SELECT 1')$$);
 SELECT * FROM refused($$SELECT dtm_barrier_query_prepared('msg', 'w')$$);
 ROLLBACK;
+-- A table that does not keep what is written: no answer, and no end of asking.
+CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN NEW.gid = 'w-changed'; RETURN NEW; END$$;
+BEGIN;
+CREATE TRIGGER lose BEFORE INSERT ON dtm_barrier.barrier FOR EACH ROW EXECUTE FUNCTION lose();
+SELECT * FROM refused($$SELECT dtm_barrier('saga', 'w', '01', 'action')$$);
+SELECT * FROM refused($$SELECT dtm_barrier_verdict('tcc', 'w', '01', 'cancel')$$);
+SELECT * FROM refused($$SELECT dtm_barrier_call('saga', 'w', '02', 'action', 'SELECT 1')$$);
+SELECT * FROM refused($$SELECT dtm_barrier_query_prepared('msg', 'w')$$);
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER change BEFORE INSERT ON dtm_barrier.barrier FOR EACH ROW EXECUTE FUNCTION change();
+SELECT dtm_barrier('saga', 'w-1', '01', 'action');
+SELECT * FROM refused($$SELECT dtm_barrier('saga', 'w-2', '01', 'action')$$);
+ROLLBACK;
+DROP FUNCTION lose, change;
 -- Without its table the barrier says so.
 BEGIN;
 ALTER TABLE dtm_barrier.barrier RENAME TO moved;

@@ -4,13 +4,13 @@
 #include "api/result.hpp"
 
 extern "C" {
+#include "access/transam.h"
 #include "access/xlog.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
 #include "nodes/primnodes.h"
 #include "tcop/pquery.h"
 }
-
-#include <cstring>
 
 namespace dtm::api {
 namespace {
@@ -27,36 +27,69 @@ const std::string& required(const std::optional<std::string>& value, const std::
     return *value;
 }
 
-const Expr* only_expression(const List* targets) {
-    if (list_length(targets) != 1) return nullptr;
-    return static_cast<const TargetEntry*>(linitial(targets))->expr;
+// Whether an expression calls a function that might use what ours says: one that does not come with
+// PostgreSQL.
+struct Company {
+    Oid ours;
+    bool with_others;
+};
+
+bool is_other(Oid function, void* context) {
+    auto* company = static_cast<Company*>(context);
+    return function >= FirstNormalObjectId && function != company->ours;
 }
 
-// The expression that a plan consists of: SELECT f(…) or SELECT * FROM f(…).
-const Node* whole_plan(const PlannedStmt* statement) {
+extern "C" bool look_for_others(Node* node, void* context) {
+    if (node == nullptr) return false;
+    if (IsA(node, SubPlan) || check_functions_in_node(node, is_other, context)) {
+        static_cast<Company*>(context)->with_others = true;
+        return true;
+    }
+#if PG_VERSION_NUM >= 160000
+    return expression_tree_walker(node, look_for_others, context);
+#else
+    // Before 16 its prototype names no parameters, which C++ reads as none.
+    auto* walker = reinterpret_cast<bool (*)()>(reinterpret_cast<void*>(look_for_others));
+    return expression_tree_walker(node, walker, context);
+#endif
+}
+
+void look(const void* expression, Company& company) {
+    auto* node = static_cast<Node*>(const_cast<void*>(expression));
+    pg::call([&] { (void)look_for_others(node, &company); });
+}
+
+// SELECT f(…), SELECT f(…) = 'run', SELECT * FROM f(…) LIMIT 1: nothing that reads or writes a
+// table, and nobody else's function.
+bool is_lonely(const PlannedStmt* statement, Oid function) {
     const Plan* plan = statement->planTree;
-    if (plan == nullptr || plan->qual != nullptr || plan->lefttree != nullptr) return nullptr;
-    if (IsA(plan, Result)) {
-        if (reinterpret_cast<const Result*>(plan)->resconstantqual != nullptr) return nullptr;
-        return reinterpret_cast<const Node*>(only_expression(plan->targetlist));
+    if (statement->hasModifyingCTE || statement->subplans != NIL) return false;
+    Company company{function, false};
+    for (; plan != nullptr && !company.with_others; plan = plan->lefttree) {
+        look(plan->targetlist, company);
+        look(plan->qual, company);
+        if (IsA(plan, Result)) {
+            look(reinterpret_cast<const Result*>(plan)->resconstantqual, company);
+        } else if (IsA(plan, FunctionScan)) {
+            for (int i = 0; i < list_length(reinterpret_cast<const FunctionScan*>(plan)->functions);
+                 ++i) {
+                const List* functions = reinterpret_cast<const FunctionScan*>(plan)->functions;
+                look(static_cast<const RangeTblFunction*>(list_nth(functions, i))->funcexpr,
+                     company);
+            }
+        } else if (!IsA(plan, Limit) && !IsA(plan, ProjectSet)) {
+            return false;
+        }
     }
-    if (IsA(plan, FunctionScan)) {
-        const List* functions = reinterpret_cast<const FunctionScan*>(plan)->functions;
-        if (list_length(functions) != 1) return nullptr;
-        return static_cast<const RangeTblFunction*>(linitial(functions))->funcexpr;
-    }
-    return nullptr;
+    return !company.with_others;
 }
 
 bool is_whole_statement(Oid function) {
     const Portal portal = ActivePortal;
     if (!PortalIsValid(portal) || portal->strategy != PORTAL_ONE_SELECT) return false;
-    // A cursor within a function, and not a statement of a client.
-    if (std::strncmp(portal->name, "<unnamed portal", 15) == 0) return false;
-    if (list_length(portal->stmts) != 1) return false;
-    const Node* node = whole_plan(linitial_node(PlannedStmt, portal->stmts));
-    return node != nullptr && IsA(node, FuncExpr) &&
-           reinterpret_cast<const FuncExpr*>(node)->funcid == function;
+    // A cursor, and not a statement of a client.
+    if (portal->name[0] != '\0' || list_length(portal->stmts) != 1) return false;
+    return is_lonely(linitial_node(PlannedStmt, portal->stmts), function);
 }
 
 bool in_transaction_block() {
@@ -99,6 +132,10 @@ BarrierBranch parse_barrier_branch(const std::optional<std::string>& trans_type,
                            "The ops of " + a_trans(*type) + " are " + core::ops_of(*type) + ".");
     }
     branch.op = *known;
+    if (branch.op == core::BarrierOp::msg && branch.branch_id != "00") {
+        throw pg::SqlError("TD001", "the branch of a local transaction is 00", "Field: branch_id",
+                           asked_about);
+    }
     return branch;
 }
 
@@ -120,7 +157,7 @@ void require_writable(const char* function) {
 void require_company(FunctionCallInfo fcinfo, const char* function) {
     if (in_transaction_block() || !is_whole_statement(fcinfo->flinfo->fn_oid)) return;
     throw pg::SqlError("25P01", std::string(function) + "() stands alone in its own transaction",
-                       "Its row would commit before the rows that it protects are written.",
+                       "It would be over before the rows that it protects are written.",
                        "BEGIN first, or use dtm_barrier_call(), which runs the SQL itself.");
 }
 

@@ -30,6 +30,10 @@ BarrierBranch parse_barrier_branch(const std::optional<std::string>& trans_type,
 // Of the arguments 0 to 3: trans_type, gid, branch_id, op.
 BarrierBranch barrier_branch_args(FunctionCallInfo);
 
+// Why a local transaction (op msg) has one branch and one barrier_id.
+inline constexpr const char* asked_about =
+    "dtm_barrier('msg', gid, '00', 'msg') is what dtm_barrier_query_prepared() asks about.";
+
 // "a saga", "an xa"
 std::string a_trans(core::TransType);
 

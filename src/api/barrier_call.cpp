@@ -92,7 +92,8 @@ bool barrier_call(FunctionCallInfo fcinfo, const std::vector<UserValue>& values)
     const pg::Spi spi;
     // Before the barrier: wrong SQL is wrong also when it would be skipped.
     const std::shared_ptr<UserStatement> statement = UserStatement::prepared(sql, values);
-    if (!may_run(branch, pass_for_transaction(branch))) return false;
+    if (!may_run(branch, pass_and_note(branch))) return false;
+    const BehindBarrier behind(branch);
     statement->run(values);
     return true;
 }

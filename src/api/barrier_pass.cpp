@@ -28,7 +28,10 @@ private:
         const auto found = counts_.find(identity);
         if (found != counts_.end() && --found->second == 0) counts_.erase(found);
     }
-    void ending(bool) noexcept override { counts_.clear(); }
+    void ending(bool) noexcept override {
+        // Not clear(): it would keep the buckets of a bulk load, and wipe them each time.
+        if (!counts_.empty()) decltype(counts_)().swap(counts_);
+    }
 
     std::unordered_map<std::string, std::uint32_t> counts_;
 };
@@ -47,6 +50,34 @@ void fit(const store::BarrierTable& table, const char* column, std::string_view 
                        std::string("Field: ") + column);
 }
 
+constexpr int max_attempts = 10;
+
+// Triggers, rules or policies can do that.
+[[noreturn]] void rows_vanish(const BarrierBranch& branch) {
+    throw pg::SqlError("55000", "rows of dtm_barrier.barrier vanish or are changed",
+                       "Neither an INSERT nor a SELECT finds the row of branch " +
+                           branch.branch_id + ", op " + std::string(core::to_string(branch.op)) +
+                           ".",
+                       "See the triggers, rules and policies of the table.");
+}
+
+// dtm_barrier_query_prepared() asks about one row only: another one would lose the message.
+void check_local_transaction(const BarrierBranch& branch,
+                             const std::optional<std::string>& barrier_id) {
+    if (branch.op != core::BarrierOp::msg) return;
+    if (barrier_id && *barrier_id != "01") {
+        throw pg::SqlError("TD001", "the barrier_id of a local transaction is 01",
+                           "Field: barrier_id", asked_about);
+    }
+}
+
+std::string barrier_id_of(const BarrierBranch& branch,
+                          const std::optional<std::string>& barrier_id) {
+    if (barrier_id) return *barrier_id;
+    if (branch.op == core::BarrierOp::msg) return core::barrier_id(1);
+    return core::barrier_id(counters.next(barrier_identity(branch)));
+}
+
 store::BarrierKey key_of(const BarrierBranch& branch, std::string_view barrier_id) {
     return {core::to_string(branch.type), branch.gid, branch.branch_id, barrier_id};
 }
@@ -58,19 +89,19 @@ Passage pass_barrier(const BarrierBranch& branch, const std::optional<std::strin
         throw pg::SqlError("TD001", "the barrier_id is empty", "Field: barrier_id",
                            "NULL, or leaving it out, counts 01, 02, ... by itself.");
     }
+    check_local_transaction(branch, barrier_id);
     const store::BarrierTable table;
     fit(table, "trans_type", core::to_string(branch.type));
     fit(table, "gid", branch.gid);
     fit(table, "branch_id", branch.branch_id);
     fit(table, "op", core::to_string(branch.op));
     if (barrier_id) fit(table, "barrier_id", *barrier_id);
-    const std::string id =
-        barrier_id ? *barrier_id : core::barrier_id(counters.next(barrier_identity(branch)));
+    const std::string id = barrier_id_of(branch, barrier_id);
     const store::BarrierKey key = key_of(branch, id);
     const std::string_view op = core::to_string(branch.op);
 
     const store::AsBarrierOwner as_owner(table);
-    for (;;) {
+    for (int attempt = 0; attempt < max_attempts; ++attempt) {
         core::BarrierRows found;
         if (const auto origin = core::origin_of(branch.op)) {
             found.origin_inserted = store::insert_barrier(key, core::to_string(*origin), op);
@@ -85,6 +116,7 @@ Passage pass_barrier(const BarrierBranch& branch, const std::optional<std::strin
         // It was there and is gone: housekeeping removed it in between. Begin anew.
         pg::call([] { CHECK_FOR_INTERRUPTS(); });
     }
+    rows_vanish(branch);
 }
 
 bool may_run(const BarrierBranch& branch, const Passage& passage) {
@@ -97,9 +129,9 @@ bool may_run(const BarrierBranch& branch, const Passage& passage) {
                 "TDF00", "message " + gid + " was given up before its local transaction committed",
                 {}, "Roll back: dtm was told that this transaction does not exist.");
         }
-        throw pg::SqlError("TD002",
-                           "the local transaction of message " + gid + " has committed already", {},
-                           "Roll back: it must not take effect twice.");
+        throw pg::SqlError(
+            "TD002", "the local transaction of message " + gid + " has passed the barrier already",
+            {}, "Roll back: it must not take effect twice.");
     }
     if (verdict == core::Verdict::hanging && hub::settings.strict_barrier) {
         const std::string op(core::to_string(branch.op));
@@ -124,11 +156,12 @@ bool message_committed(const std::string& gid) {
     fit(table, "gid", branch.gid);
     const store::BarrierKey key = key_of(branch, "01");
     const store::AsBarrierOwner as_owner(table);
-    for (;;) {
+    for (int attempt = 0; attempt < max_attempts; ++attempt) {
         if (store::insert_barrier(key, msg, "rollback")) return false;
         if (const auto reason = store::barrier_reason(key, msg)) return *reason == msg;
         pg::call([] { CHECK_FOR_INTERRUPTS(); });
     }
+    rows_vanish(branch);
 }
 
 }  // namespace dtm::api

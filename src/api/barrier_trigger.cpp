@@ -8,6 +8,7 @@
 extern "C" {
 #include "commands/trigger.h"
 #include "utils/rel.h"
+#include "utils/relcache.h"
 }
 
 #include <cstring>
@@ -44,14 +45,19 @@ std::string table_of(const TriggerData& data) {
         "transaction, before the first write.");
 }
 
+// Else the row is written by a trigger that a cascade into some other table has fired.
+bool references_something(Relation table) {
+    return pg::call([table] { return RelationGetFKeyList(table) != NIL; });
+}
+
 // True: write. False: skip the row.
 bool pass(const TriggerData& data) {
     if (current_branch() == nullptr) {
         if (barrier_required(data)) refuse_without_branch(data);
         return true;
     }
-    const Decision decision = decide_for_branch();
-    if (decision.run) return true;
+    const Passage decision = decide_for_branch();
+    if (decision.verdict == core::Verdict::run) return true;
     const std::string verdict =
         "The barrier's verdict is " + std::string(to_string(decision.verdict));
     if (TRIGGER_FIRED_BY_TRUNCATE(data.tg_event)) {
@@ -59,7 +65,7 @@ bool pass(const TriggerData& data) {
                            verdict + ".", "Use DELETE, or run TRUNCATE in dtm_barrier_call().");
     }
     // Only referential integrity runs its queries so. Who skips their rows breaks it silently.
-    if (InNoForceRLSOperation()) {
+    if (InNoForceRLSOperation() && references_something(data.tg_relation)) {
         throw pg::SqlError("0A000", "rows of " + table_of(data) + " would be orphaned",
                            verdict + ", and a foreign key cascades into a protected table.",
                            "Protect the referenced table with dtm_protect(), too.");

@@ -4,28 +4,56 @@
 #include "pg/transaction_list.hpp"
 #include "wire/branch_query.hpp"
 
-#include <algorithm>
+#include <unordered_map>
+
+extern "C" {
+#include "mb/pg_wchar.h"
+}
 
 namespace dtm::api {
 namespace {
 
-struct Decided {
-    std::string identity;
-    Decision decision;
+struct Named {
+    BarrierBranch branch;
+    bool by_hand;  // with dtm_branch(); else a barrier was passed
 };
-
-class Branches final : public pg::TransactionList<BarrierBranch> {};
-class Decisions final : public pg::TransactionList<Decided> {};
+class Branches final : public pg::TransactionList<Named> {};
 Branches branches;
+
+// The decisions of this transaction, the last one about a branch and op counts.
+class Decisions final : public pg::TransactionList<std::string> {
+public:
+    void note(const std::string& identity, const Passage& decision) {
+        add(identity);
+        by_identity_[identity].push_back(decision);
+    }
+    const Passage* about(const std::string& identity) const {
+        const auto found = by_identity_.find(identity);
+        return found == by_identity_.end() ? nullptr : &found->second.back();
+    }
+
+private:
+    void removing(const std::string& identity) noexcept override {
+        const auto found = by_identity_.find(identity);
+        if (found == by_identity_.end()) return;
+        found->second.pop_back();
+        if (found->second.empty()) by_identity_.erase(found);
+    }
+    void ending(bool) noexcept override {
+        // Not clear(): it would keep the buckets of a bulk load, and wipe them each time.
+        if (!by_identity_.empty()) decltype(by_identity_)().swap(by_identity_);
+    }
+
+    std::unordered_map<std::string, std::vector<Passage>> by_identity_;
+};
 Decisions decisions;
 
-const Decision* known_decision(const std::string& identity) {
-    const auto& all = decisions.entries();
-    // The last one is almost always the one.
-    const auto found = std::find_if(all.rbegin(), all.rend(),
-                                    [&](const auto& e) { return e.value.identity == identity; });
-    return found == all.rend() ? nullptr : &found->value.decision;
-}
+// The statement of a dtm_barrier_call is running: its branch, and how many had been named before.
+struct Running {
+    const BarrierBranch* branch = nullptr;
+    std::size_t named_before = 0;
+};
+Running running;
 
 const std::string& in_query(const std::optional<std::string>& value, const char* name) {
     if (value) return *value;
@@ -35,13 +63,30 @@ const std::string& in_query(const std::optional<std::string>& value, const char*
                        "string (gRPC: in its metadata).");
 }
 
+// What is percent-encoded is UTF-8, whatever the database is in. Both refuse what is not valid.
+std::string as_utf8(const std::string& text) {
+    const char* data = text.data();
+    const int size = static_cast<int>(text.size());
+    const char* converted = pg::call([&] { return pg_server_to_any(data, size, PG_UTF8); });
+    return converted == data ? text : std::string(converted);
+}
+std::string from_utf8(const std::string& text) {
+    const char* data = text.data();
+    const int size = static_cast<int>(text.size());
+    const char* converted = pg::call([&] { return pg_any_to_server(data, size, PG_UTF8); });
+    return converted == data ? text : std::string(converted);
+}
+
 BarrierBranch branch_of_query(const std::optional<std::string>& text) {
     if (!text || text->empty()) {
         throw pg::SqlError("TD001", std::string("the query string is ") + (text ? "empty" : "NULL"),
                            "Field: query_string",
                            "Pass what follows the ? in the URL of the branch call.");
     }
-    const wire::BranchQuery query = wire::parse_branch_query(*text);
+    wire::BranchQuery query = wire::parse_branch_query(as_utf8(*text));
+    for (auto* field : {&query.trans_type, &query.gid, &query.branch_id, &query.op}) {
+        if (*field) **field = from_utf8(**field);
+    }
     if (query.ambiguous) {
         throw pg::SqlError("TD001", "the query string has two values for " + *query.ambiguous,
                            "Field: query_string",
@@ -56,32 +101,48 @@ BarrierBranch branch_of_query(const std::optional<std::string>& text) {
 
 void enter(FunctionCallInfo fcinfo, BarrierBranch branch) {
     require_company(fcinfo, "dtm_branch");
-    branches.add(std::move(branch));
+    branches.add({std::move(branch), true});
 }
 
 }  // namespace
 
-Passage pass_for_transaction(const BarrierBranch& branch,
-                             const std::optional<std::string>& barrier_id) {
+Passage pass_and_note(const BarrierBranch& branch, const std::optional<std::string>& barrier_id) {
     Passage passage = pass_barrier(branch, barrier_id);
-    const bool run = passage.verdict == core::Verdict::run;
-    decisions.add({barrier_identity(branch), {run, passage.verdict}});
-    if (run) branches.add(branch);
+    decisions.note(barrier_identity(branch), passage);
     return passage;
 }
 
-const BarrierBranch* current_branch() {
-    return branches.empty() ? nullptr : &branches.entries().back().value;
+Passage pass_for_transaction(const BarrierBranch& branch,
+                             const std::optional<std::string>& barrier_id) {
+    Passage passage = pass_and_note(branch, barrier_id);
+    const bool by_hand = !branches.empty() && branches.entries().back().value.by_hand;
+    // Within a running statement it is the statement's, which ends before the transaction does.
+    if (!by_hand && running.branch == nullptr) branches.add({branch, false});
+    return passage;
 }
 
-Decision decide_for_branch() {
+BehindBarrier::BehindBarrier(const BarrierBranch& branch)
+    : branch_before_(running.branch), named_before_(running.named_before) {
+    running = {&branch, branches.entries().size()};
+}
+
+BehindBarrier::~BehindBarrier() { running = {branch_before_, named_before_}; }
+
+const BarrierBranch* current_branch() {
+    const auto& named = branches.entries();
+    // Named within the running statement, or there is none.
+    if (running.branch != nullptr && named.size() <= running.named_before) return running.branch;
+    return named.empty() ? nullptr : &named.back().value.branch;
+}
+
+Passage decide_for_branch() {
     const BarrierBranch branch = *current_branch();
     const std::string identity = barrier_identity(branch);
-    if (const Decision* known = known_decision(identity)) return *known;
-    const Passage passage = pass_barrier(branch);
-    const Decision decision{may_run(branch, passage), passage.verdict};
-    decisions.add({identity, decision});
-    return decision;
+    const Passage* known = decisions.about(identity);
+    Passage passage = known != nullptr ? *known : pass_barrier(branch);
+    (void)may_run(branch, passage);  // dtm_barrier_verdict() has only told
+    if (known == nullptr) decisions.note(identity, passage);
+    return passage;
 }
 
 }  // namespace dtm::api

@@ -7,20 +7,30 @@
 
 namespace dtm::api {
 
-// Passes the barrier and remembers what it said. When it said run, the transaction acts for this
-// branch from now on, so that dtm_barrier() and dtm_barrier_call() may write protected tables.
+// Passes the barrier and remembers what it said.
+Passage pass_and_note(const BarrierBranch&, const std::optional<std::string>& barrier_id = {});
+// The same; and the transaction acts for this branch from now on, unless dtm_branch() named one.
 Passage pass_for_transaction(const BarrierBranch&,
                              const std::optional<std::string>& barrier_id = {});
+
+// While it lives, what runs acts for this branch, unless dtm_branch() names another one within.
+class BehindBarrier {
+public:
+    explicit BehindBarrier(const BarrierBranch&);
+    ~BehindBarrier();
+    BehindBarrier(const BehindBarrier&) = delete;
+    BehindBarrier& operator=(const BehindBarrier&) = delete;
+
+private:
+    const BarrierBranch* branch_before_;
+    std::size_t named_before_;
+};
 
 // None: this transaction has no branch.
 const BarrierBranch* current_branch();
 
 // The barrier of the current branch, asked at the first call and remembered: one decision per
 // top-level transaction, branch and op. Raises what may_run() raises.
-struct Decision {
-    bool run = false;
-    core::Verdict verdict = core::Verdict::run;
-};
-Decision decide_for_branch();
+Passage decide_for_branch();
 
 }  // namespace dtm::api

@@ -187,7 +187,7 @@ Finding barrier(const store::Health& h, pg::UnixTime now) {
     }
     if (h.barrier_runs_code) {
         return {"warning", "barrier",
-                "dtm_barrier.barrier has triggers, rules or row security: old rows stay",
+                "dtm_barrier.barrier has triggers, rules, policies or functions: old rows stay",
                 "Drop them, or call dtm_barrier_purge() from a job of your own."};
     }
     const std::chrono::seconds retention{hub::settings.barrier_retention_s};

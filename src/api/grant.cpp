@@ -136,7 +136,10 @@ void change(Oid own_function, Oid role, unsigned levels, const char* verb,
         if (!(f.levels & levels)) continue;
         std::string name = f.internal ? "dtm" : schema;
         name.append(".").append(f.signature);
-        if (exists(name)) run(std::string(verb) + " EXECUTE ON FUNCTION " + name + " " + to);
+        if (!exists(name)) continue;
+        std::string sql = verb;
+        sql.append(" EXECUTE ON FUNCTION ").append(name).append(" ").append(to);
+        run(sql);
     }
 }
 

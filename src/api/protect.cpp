@@ -100,6 +100,50 @@ bool has_trigger(const Table& table, const char* name) {
     return OidIsValid(pg::call([&] { return get_trigger_oid(oid, name, true); }));
 }
 
+std::optional<std::string> first_text(const char* sql, Oid table) {
+    Oid types[] = {OIDOID};
+    Datum values[] = {ObjectIdGetDatum(table)};
+    const int code =
+        pg::call([&] { return SPI_execute_with_args(sql, 1, types, values, nullptr, true, 1); });
+    if (code != SPI_OK_SELECT)
+        throw std::runtime_error("unexpected result of: " + std::string(sql));
+    const pg::Rows rows(SPI_tuptable, SPI_processed);
+    return rows.size() == 0 ? std::nullopt : std::optional(std::string(rows.text(0, 1)));
+}
+
+// Triggers of a partitioned table are those of its partitions.
+void refuse_as_partition(const Table& table) {
+    const auto parent = first_text(
+        "SELECT p.relname::text FROM pg_trigger t, pg_partition_ancestors($1::oid::regclass) a"
+        " JOIN pg_trigger above ON above.tgrelid = a.relid AND above.tgname = '00_dtm_barrier'"
+        " AND above.tgparentid = 0 JOIN pg_class p ON p.oid = a.relid"
+        " WHERE t.tgrelid = $1 AND t.tgname = '00_dtm_barrier' AND t.tgparentid <> 0",
+        table.oid);
+    if (!parent) return;
+    throw pg::SqlError("42809", in_quotes(table.name) + " is protected as a partition",
+                       "Its triggers belong to " + in_quotes(*parent) + ".",
+                       "Call it for " + in_quotes(*parent) + ".");
+}
+
+void check_family(const Table& table) {
+    if (first_text("SELECT 'child' FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+                   " WHERE i.inhparent = $1 AND NOT c.relispartition",
+                   table.oid)) {
+        throw pg::SqlError("42809", in_quotes(table.name) + " cannot be protected",
+                           "It has child tables, whose rows would be written unguarded.",
+                           "Protect the ordinary tables that the branch writes.");
+    }
+    const auto partition = first_text(
+        "SELECT t.tgrelid::regclass::text FROM pg_partition_tree($1::oid::regclass) p"
+        " JOIN pg_trigger t ON t.tgrelid = p.relid AND t.tgname = '00_dtm_barrier'"
+        " AND t.tgparentid = 0 WHERE p.relid <> $1",
+        table.oid);
+    if (!partition) return;
+    throw pg::SqlError("42809", in_quotes(table.name) + " cannot be protected",
+                       "Its partition " + in_quotes(*partition) + " is protected by itself.",
+                       "Call dtm_unprotect('" + *partition + "') first.");
+}
+
 bool drop_triggers(const Table& table) {
     bool any = false;
     for (const char* name : {row_trigger, truncate_trigger}) {
@@ -111,6 +155,8 @@ bool drop_triggers(const Table& table) {
 }
 
 void protect(const Table& table, const char* rule) {
+    refuse_as_partition(table);
+    check_family(table);
     drop_triggers(table);
     const std::string tail = std::string(" EXECUTE FUNCTION dtm.barrier_trigger('") + rule + "')";
     run(std::string("CREATE TRIGGER \"") + row_trigger +
@@ -139,6 +185,7 @@ DTM_FUNCTION(dtm_unprotect) {
     const api::Table table = api::table_arg(fcinfo);
     const pg::Spi spi;
     const pg::SafeSearchPath path;
+    api::refuse_as_partition(table);
     if (!api::drop_triggers(table)) {
         throw pg::SqlError("TD004", "table " + api::in_quotes(table.name) + " is not protected",
                            "It has no trigger of dtm_protect().");

@@ -12,16 +12,19 @@ extern "C" {
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 }
 
+#include <algorithm>
 #include <unordered_map>
 
 namespace dtm::api {
 namespace {
 
 constexpr std::size_t max_statements = 128;  // of a session; one that builds SQL has no end of them
-constexpr int max_parameters = 100;
+constexpr int max_parameters = 1000;         // $n above it is a mistake
 
 [[noreturn]] void refuse_sql(const std::string& message, const char* hint) {
     throw pg::SqlError("TD001", message, "Field: sql", hint);
@@ -89,6 +92,11 @@ RawStmt* parse_one(const char* sql) {
 }
 
 void check_parameters(RawStmt* raw, std::size_t given) {
+    if (given > max_parameters) {
+        throw pg::SqlError("TD001", std::to_string(given) + " arguments follow the SQL",
+                           "Field: args",
+                           "At most " + std::to_string(max_parameters) + " are possible.");
+    }
     Node* part = part_with_parameters(raw->stmt);
     if (part == nullptr) return;
     Parameters found{};
@@ -127,6 +135,26 @@ void infer_types(RawStmt* raw, const char* sql, std::vector<Oid>& types) {
 #endif
         for (int i = 0; i < count; ++i) inferred[i] = work[i] == UNKNOWNOID ? TEXTOID : work[i];
     });
+}
+
+// Grows with every change of a table, type or function: what was inferred may not be true any more.
+std::uint64_t changes = 0;
+extern "C" void note_relation_change(Datum, Oid) { ++changes; }
+extern "C" void note_catalog_change(Datum, int, uint32) { ++changes; }
+
+void watch_changes() {
+    static bool watching = false;
+    if (watching) return;
+    pg::call([] {
+        CacheRegisterRelcacheCallback(note_relation_change, Datum{0});
+        CacheRegisterSyscacheCallback(TYPEOID, note_catalog_change, Datum{0});
+        CacheRegisterSyscacheCallback(PROCOID, note_catalog_change, Datum{0});
+    });
+    watching = true;
+}
+
+bool any_untyped(const std::vector<UserValue>& values) {
+    return std::ranges::any_of(values, [](const UserValue& v) { return v.type == UNKNOWNOID; });
 }
 
 std::unordered_map<std::string, std::shared_ptr<UserStatement>>& cache() {
@@ -173,7 +201,13 @@ UserStatement::~UserStatement() {
 std::shared_ptr<UserStatement> UserStatement::prepared(const std::string& sql,
                                                        const std::vector<UserValue>& values) {
     const std::string key = cache_key(sql, values);
-    if (const auto found = cache().find(key); found != cache().end()) return found->second;
+    watch_changes();
+    if (const auto found = cache().find(key); found != cache().end()) {
+        const bool inferred_before = any_untyped(values) && found->second->changes_ != changes;
+        if (!inferred_before) return found->second;
+        cache().erase(found);
+    }
+    const std::uint64_t changes_now = changes;
     const char* text = sql.c_str();
     RawStmt* raw = parse_one(text);
     check_parameters(raw, values.size());
@@ -183,6 +217,7 @@ std::shared_ptr<UserStatement> UserStatement::prepared(const std::string& sql,
     infer_types(raw, text, types);
     make_room();
     std::shared_ptr<UserStatement> made(new UserStatement(text, std::move(types)));
+    made->changes_ = changes_now;
     cache().emplace(key, made);
     return made;
 }

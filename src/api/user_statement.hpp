@@ -45,6 +45,7 @@ private:
     std::vector<Oid> types_;
     std::vector<Input> inputs_;
     SPIPlanPtr plan_ = nullptr;
+    std::uint64_t changes_ = 0;  // of the catalog, when its types were inferred
 };
 
 }  // namespace dtm::api

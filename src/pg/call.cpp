@@ -7,13 +7,10 @@
 namespace dtm::pg {
 namespace {
 
-// Copied errors outlive the transaction they came from, hence a context of their own.
+// Copied errors outlive the transaction they came from. Each has a context of its own:
+// FreeErrorData leaves some of what CopyErrorData has copied behind.
 MemoryContext error_memory() {
-    static MemoryContext context = nullptr;
-    if (context == nullptr) {
-        context = AllocSetContextCreate(TopMemoryContext, "dtm errors", ALLOCSET_SMALL_SIZES);
-    }
-    return context;
+    return AllocSetContextCreate(TopMemoryContext, "dtm error", ALLOCSET_SMALL_SIZES);
 }
 
 // Runs C code that may ereport and swallows the error: used only to build the copy of another one,
@@ -42,14 +39,15 @@ ErrorData* make_error(int sqlerrcode, const char* message, const char* detail,
                       const char* hint) noexcept {
     ErrorData* volatile made = nullptr;
     guarded([&] {
-        MemoryContextSwitchTo(error_memory());
+        const MemoryContext memory = error_memory();
+        MemoryContextSwitchTo(memory);
         auto* e = static_cast<ErrorData*>(palloc0(sizeof(ErrorData)));
         e->elevel = ERROR;
         e->sqlerrcode = sqlerrcode;
         e->message = pstrdup(message);
         if (detail != nullptr && *detail != '\0') e->detail = pstrdup(detail);
         if (hint != nullptr && *hint != '\0') e->hint = pstrdup(hint);
-        e->assoc_context = error_memory();
+        e->assoc_context = memory;
         made = e;
     });
     return made;
@@ -58,7 +56,7 @@ ErrorData* make_error(int sqlerrcode, const char* message, const char* detail,
 }  // namespace
 
 void PgError::release(ErrorData* edata) noexcept {
-    if (edata != nullptr) FreeErrorData(edata);
+    if (edata != nullptr) MemoryContextDelete(edata->assoc_context);
 }
 
 const char* PgError::what() const noexcept {
@@ -75,7 +73,7 @@ void throw_current_error(MemoryContext caller_context) {
     ErrorData* volatile copy = nullptr;
     guarded([&] {
         MemoryContextSwitchTo(error_memory());
-        copy = CopyErrorData();
+        copy = CopyErrorData();  // its assoc_context is the one we are in
     });
     FlushErrorState();
     MemoryContextSwitchTo(caller_context);

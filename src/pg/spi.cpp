@@ -140,12 +140,20 @@ Rows Statement::execute(Args& args, bool read_only, long limit) {
     return {SPI_tuptable, SPI_processed};
 }
 
-SafeSearchPath::SafeSearchPath()
-    : level_(NewGUCNestLevel()), exceptions_(std::uncaught_exceptions()) {
+namespace {
+
+void set_safe_search_path() {
     call([] {
         (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
                                 GUC_ACTION_SAVE, true, 0, false);
     });
+}
+
+}  // namespace
+
+SafeSearchPath::SafeSearchPath()
+    : level_(NewGUCNestLevel()), exceptions_(std::uncaught_exceptions()) {
+    set_safe_search_path();
 }
 
 SafeSearchPath::~SafeSearchPath() {
@@ -159,6 +167,19 @@ AsRole::AsRole(Oid role) {
 }
 
 AsRole::~AsRole() { SetUserIdAndSecContext(saved_role_, saved_context_); }
+
+Confined::Confined(Oid role) : level_(NewGUCNestLevel()), exceptions_(std::uncaught_exceptions()) {
+    GetUserIdAndSecContext(&saved_role_, &saved_context_);
+    set_safe_search_path();
+    SetUserIdAndSecContext(
+        role, saved_context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+}
+
+Confined::~Confined() {
+    // After an error the abort of the (sub)transaction unwinds the settings.
+    if (std::uncaught_exceptions() == exceptions_) AtEOXact_GUC(false, level_);
+    SetUserIdAndSecContext(saved_role_, saved_context_);
+}
 
 std::string text_arg(FunctionCallInfo fcinfo, int n) {
     auto* t = call([&] { return PG_GETARG_TEXT_PP(n); });

@@ -136,6 +136,23 @@ private:
     int saved_context_ = 0;
 };
 
+// Acts as another role whose code may run and is not trusted, as ANALYZE does: what it sets is
+// taken back, it finds nothing by the caller's search_path, and it can leave nothing behind that
+// would run later as somebody else (deferred triggers, SET ROLE).
+class Confined {
+public:
+    explicit Confined(Oid role);
+    ~Confined();
+    Confined(const Confined&) = delete;
+    Confined& operator=(const Confined&) = delete;
+
+private:
+    Oid saved_role_ = InvalidOid;
+    int saved_context_ = 0;
+    int level_;
+    int exceptions_;
+};
+
 // Arguments and results of SQL functions.
 std::string text_arg(FunctionCallInfo, int n);
 std::optional<std::string> opt_text_arg(FunctionCallInfo, int n);

@@ -10,7 +10,8 @@
 -- search_path, which gets the functions:
 --     psql -X -v ON_ERROR_STOP=1 -f dtm_pg_barrier.sql
 -- Any client that can send the file as one string does as well. It is one transaction. Running it
--- again updates the functions; rows and grants stay. An existing dtm_barrier.barrier is adopted.
+-- again updates the functions; rows and grants stay. An existing dtm_barrier.barrier is adopted
+-- when it and its schema belong to that role: what their owner puts there runs with its rights.
 --
 -- Grant. PUBLIC may do nothing; the table stays closed. A role that runs branches:
 --     GRANT USAGE ON SCHEMA dtm_barrier TO app;
@@ -18,11 +19,11 @@
 --       dtm_branch(text), dtm_branch(text, text, text, text),
 --       dtm_barrier_call(text, text, text, text, text),
 --       dtm_barrier_call(text, text, text, text, text, anycompatiblearray),
---       dtm_barrier.begin_call TO app;
+--       dtm_barrier.begin_call, dtm_barrier.end_call TO app;
 -- A role that protects its tables (the triggers then work for everybody who writes them):
 --     GRANT USAGE ON SCHEMA dtm_barrier TO owner;
 --     GRANT EXECUTE ON FUNCTION dtm_protect, dtm_unprotect, dtm_barrier.guard_row,
---       dtm_barrier.guard_truncate TO owner;
+--       dtm_barrier.guard_truncate, dtm_barrier.inherits_protection TO owner;
 -- A role that removes old rows: GRANT EXECUTE ON FUNCTION dtm_barrier_purge TO sweeper;
 --
 -- Remove. CASCADE takes the triggers of protected tables, which are not protected from then on:
@@ -36,7 +37,8 @@
 --       dtm_barrier.check_branch, dtm_barrier.check_writable, dtm_barrier.signature,
 --       dtm_barrier.state, dtm_barrier.keep_state, dtm_barrier.decide, dtm_barrier.pass,
 --       dtm_barrier.enforce, dtm_barrier.read_sql, dtm_barrier.begin_call,
---       dtm_barrier.query_field, dtm_barrier.enter, dtm_barrier.guard;
+--       dtm_barrier.end_call, dtm_barrier.never_found, dtm_barrier.query_field,
+--       dtm_barrier.enter, dtm_barrier.guard, dtm_barrier.inherits_protection;
 --     DROP TABLE dtm_barrier.state_key;
 --     DROP SCHEMA dtm_barrier CASCADE;      -- only to give up the barrier rows, too
 -- To change to the extension: all but the last line, CREATE EXTENSION dtm_pg, dtm_protect() again.
@@ -77,6 +79,25 @@ BEGIN
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'It has the functions of this script, which is for databases without it.';
   END IF;
+
+  -- The functions run as the role that installs them, and triggers of the table run within them.
+  FOR c IN
+    SELECT 'SCHEMA dtm_barrier' AS what, pg_get_userbyid(nspowner) AS owner FROM pg_namespace
+     WHERE nspname = 'dtm_barrier'
+    UNION ALL
+    SELECT 'TABLE ' || oid::regclass, pg_get_userbyid(relowner) FROM pg_class
+     WHERE oid IN (barrier, to_regclass('dtm_barrier.state_key'))
+     ORDER BY what
+  LOOP
+    IF c.owner <> current_user THEN
+      RAISE EXCEPTION '% belongs to %', lower(c.what), c.owner
+        USING ERRCODE = 'insufficient_privilege',
+              DETAIL = format('What its owner changes would run with the rights of %s.',
+                              current_user),
+              HINT = format('Run the script as the owner, or give it to the owner of the '
+                            'functions: ALTER %s OWNER TO %I', c.what, current_user);
+    END IF;
+  END LOOP;
 
   IF barrier IS NOT NULL THEN
     SELECT CASE WHEN relkind NOT IN ('r', 'p') THEN 'It is no table.' END INTO fault
@@ -124,13 +145,6 @@ BEGIN
       RAISE EXCEPTION 'the table dtm_barrier.barrier exists and cannot be used'
         USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = fault,
               HINT = 'Give it the columns and the key of dtm''s barrier table, or rename it.';
-    END IF;
-    SELECT string_agg(p, ', ') INTO fault FROM unnest(ARRAY['SELECT', 'INSERT', 'DELETE']) AS p
-     WHERE NOT has_table_privilege(barrier, p);
-    IF fault IS NOT NULL THEN
-      RAISE EXCEPTION 'permission denied for table dtm_barrier.barrier'
-        USING ERRCODE = 'insufficient_privilege',
-              HINT = format('GRANT %s ON dtm_barrier.barrier TO %I', fault, current_user);
     END IF;
     IF to_regclass('dtm_barrier.state_key') IS NULL THEN
       RAISE NOTICE 'the existing table dtm_barrier.barrier is used';
@@ -243,6 +257,11 @@ BEGIN
         ELSE format('unknown op "%s"', its_op) END,
       'Field: op',
       format('The ops of %s are %s.', a_type, dtm_barrier.list(ops)));
+  ELSIF its_op = 'msg' AND its_branch <> '00' THEN
+    PERFORM dtm_barrier.refuse('TD001', 'the branch of a local transaction is 00',
+      'Field: branch_id',
+      'dtm_barrier(''msg'', gid, ''00'', ''msg'') is what dtm_barrier_query_prepared() asks '
+      'about.');
   END IF;
 END $$;
 COMMENT ON FUNCTION dtm_barrier.check_branch IS 'Refuses what names no branch.';
@@ -269,7 +288,12 @@ COMMENT ON FUNCTION dtm_barrier.check_writable IS 'Refuses where no barrier row 
 
 -- What is remembered until the end of the transaction: the branch, what was decided, the counters.
 -- A setting of the transaction forgets with it and with its savepoints. Any role can SET it, so the
--- value is signed together with the transaction that it is for.
+-- value is signed together with the transaction that it is for. Its keys:
+--   branch     [trans_type, gid, branch_id, op], for whom protected tables are written
+--   named_by   which function said so
+--   calls      [branch, named_by] as they were before each dtm_barrier_call() that is running
+--   decisions  {[gid, branch_id, op]: verdict}
+--   counts     {[gid, branch_id, op]: barriers so far}
 CREATE OR REPLACE FUNCTION dtm_barrier.signature(xact xid8, state text)
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -291,7 +315,7 @@ BEGIN
       RETURN state::jsonb;
     END IF;
   END IF;
-  RETURN '{"counts": {}, "decisions": {}}';
+  RETURN '{"counts": {}, "decisions": {}, "calls": []}';
 END $$;
 COMMENT ON FUNCTION dtm_barrier.state IS 'What this transaction has noted.';
 
@@ -303,7 +327,18 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION dtm_barrier.keep_state IS 'Notes it until the end of this transaction.';
 
--- Writes the rows of a call. `writer` is the op that wrote its row.
+-- Whatever is in the way of an INSERT can be seen, unless it was purged just now. Ten times in a
+-- row that is no chance.
+CREATE OR REPLACE FUNCTION dtm_barrier.never_found(branch_id text, op text)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM dtm_barrier.refuse('55000', 'rows of dtm_barrier.barrier vanish or are changed',
+    format('Neither an INSERT nor a SELECT finds the row of branch %s, op %s.', branch_id, op),
+    'See the triggers, rules and policies of the table.');
+END $$;
+COMMENT ON FUNCTION dtm_barrier.never_found IS 'Refuses a table that does not keep its rows.';
+
+-- Writes the rows of a call. `writer` is the op that had written its row before.
 CREATE OR REPLACE FUNCTION dtm_barrier.decide(
   called text, its_type text, its_gid text, its_branch text, its_op text, its_id text,
   OUT verdict text, OUT writer text)
@@ -314,7 +349,7 @@ DECLARE
   state jsonb;
   key text;
   count integer;
-  inserted boolean := false;
+  origin_inserted boolean := false;
 BEGIN
   PERFORM dtm_barrier.check_branch(its_type, its_gid, its_branch, its_op);
   IF its_id = '' THEN
@@ -322,6 +357,15 @@ BEGIN
       'NULL, or leaving it out, counts 01, 02, ... by itself.');
   ELSIF its_id IS NOT NULL THEN
     PERFORM dtm_barrier.check_field('barrier_id', its_id, 45);
+  END IF;
+  IF its_op = 'msg' THEN
+    IF its_id <> '01' THEN
+      PERFORM dtm_barrier.refuse('TD001', 'the barrier_id of a local transaction is 01',
+        'Field: barrier_id',
+        'dtm_barrier(''msg'', gid, ''00'', ''msg'') is what dtm_barrier_query_prepared() asks '
+        'about.');
+    END IF;
+    its_id := '01';
   END IF;
   PERFORM dtm_barrier.check_writable(called);
   IF its_id IS NULL THEN
@@ -331,30 +375,29 @@ BEGIN
     PERFORM dtm_barrier.keep_state(jsonb_set(state, ARRAY['counts', key], to_jsonb(count)));
     its_id := lpad(count::text, greatest(2, length(count::text)), '0');
   END IF;
-  LOOP
+  FOR attempt IN 1..10 LOOP
     IF origin IS NOT NULL THEN
       INSERT INTO dtm_barrier.barrier (trans_type, gid, branch_id, op, barrier_id, reason)
       VALUES (its_type, its_gid, its_branch, origin, its_id, its_op)
       ON CONFLICT (gid, branch_id, op, barrier_id) DO NOTHING;
-      inserted := inserted OR FOUND;
+      origin_inserted := FOUND;
     END IF;
     INSERT INTO dtm_barrier.barrier (trans_type, gid, branch_id, op, barrier_id, reason)
     VALUES (its_type, its_gid, its_branch, its_op, its_id, its_op)
     ON CONFLICT (gid, branch_id, op, barrier_id) DO NOTHING;
-    IF FOUND THEN
-      verdict := CASE WHEN inserted THEN 'empty' ELSE 'run' END;
-      writer := its_op;
+    IF FOUND OR origin_inserted THEN
+      verdict := CASE WHEN origin_inserted THEN 'empty' ELSE 'run' END;
       RETURN;
     END IF;
     SELECT coalesce(reason, '') INTO writer FROM dtm_barrier.barrier
      WHERE gid = its_gid AND branch_id = its_branch AND op = its_op AND barrier_id = its_id;
     IF FOUND THEN
-      verdict := CASE WHEN inserted THEN 'empty' WHEN writer = its_op THEN 'duplicate'
-                   ELSE 'hanging' END;
+      verdict := CASE WHEN writer = its_op THEN 'duplicate' ELSE 'hanging' END;
       RETURN;
     END IF;
     -- The row that was in the way has been purged meanwhile: again.
   END LOOP;
+  PERFORM dtm_barrier.never_found(its_branch, its_op);
 END $$;
 COMMENT ON FUNCTION dtm_barrier.decide IS 'The verdict about a call, by its rows.';
 
@@ -369,15 +412,18 @@ BEGIN
     FROM dtm_barrier.decide(called, its_type, its_gid, its_branch, its_op, its_id) AS d;
   state := jsonb_set(
     dtm_barrier.state(),
-    ARRAY['decisions', jsonb_build_array(its_gid, its_branch, its_op)::text], to_jsonb(verdict));
-  IF verdict = 'run' THEN
-    state := state || jsonb_build_object(
+    ARRAY['decisions', jsonb_build_array(its_gid, its_branch, its_op)::text],
+    jsonb_build_array(verdict, writer));
+  IF called <> 'dtm_barrier_call' AND coalesce(state ->> 'named_by', 'dtm_barrier') = 'dtm_barrier'
+  THEN
+    state := state || jsonb_build_object('named_by', 'dtm_barrier',
       'branch', jsonb_build_array(its_type, its_gid, its_branch, its_op));
   END IF;
   PERFORM dtm_barrier.keep_state(state);
 END $$;
 COMMENT ON FUNCTION dtm_barrier.pass IS
-  'The same, noted for protected tables: what may run may write them.';
+  'The same, noted for protected tables: they are written for this branch, unless another was '
+  'named.';
 
 CREATE OR REPLACE FUNCTION dtm_barrier.enforce(
   verdict text, writer text, its_gid text, its_branch text, its_op text)
@@ -389,7 +435,7 @@ BEGIN
       NULL, 'Roll back: dtm was told that this transaction does not exist.');
   ELSIF its_op = 'msg' AND verdict = 'duplicate' THEN
     PERFORM dtm_barrier.refuse('TD002',
-      format('the local transaction of message "%s" has committed already', its_gid),
+      format('the local transaction of message "%s" has passed the barrier already', its_gid),
       NULL, 'Roll back: it must not take effect twice.');
   ELSIF verdict = 'hanging'
         AND nullif(current_setting('dtm.strict_barrier', true), '')::boolean THEN
@@ -403,7 +449,8 @@ COMMENT ON FUNCTION dtm_barrier.enforce IS 'Raises the errors that belong to a v
 
 -- Reads the SQL of a barrier as far as it must be known: strings, quoted names and comments are
 -- told from the rest. `given` are the arguments to be put in as literals, which take the type of
--- their place; every byte is escaped, so no argument can end its literal. NULL: $1, $2 ... stay.
+-- their place; every byte is escaped, so no argument can end its literal. NULL: they are of another
+-- type, and come as one array, $1.
 CREATE OR REPLACE FUNCTION dtm_barrier.read_sql(sql text, arguments integer, given text[])
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -459,10 +506,12 @@ BEGIN
     ELSIF rest ~ '^\$[0-9]' THEN
       token := substring(rest FROM '^\$[0-9]+');
       outline := outline || ' ' || token || ' ';
-      IF given IS NOT NULL AND substr(token, 2)::numeric BETWEEN 1 AND arguments THEN
-        statement := statement || coalesce(' E''' || regexp_replace(encode(convert_to(
-          given[substr(token, 2)::integer], getdatabaseencoding()), 'hex'), '(..)', '\\x\1', 'g')
-          || ''' ', ' NULL ');
+      IF substr(token, 2)::numeric BETWEEN 1 AND arguments THEN
+        statement := statement || CASE WHEN given IS NULL
+          THEN format(' (($1)[%s]) ', substr(token, 2)::integer)
+          ELSE coalesce(' E''' || regexp_replace(encode(convert_to(
+            given[substr(token, 2)::integer], getdatabaseencoding()), 'hex'),
+            '(..)', '\\x\1', 'g') || ''' ', ' NULL ') END;
         rest := substr(rest, length(token) + 1);
         CONTINUE;
       END IF;
@@ -546,15 +595,39 @@ RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_
 DECLARE
   statement text;
   passage record;
+  state jsonb;
 BEGIN
   PERFORM dtm_barrier.check_branch(its_type, its_gid, its_branch, its_op);
   statement := dtm_barrier.read_sql(sql, arguments, given);
   passage := dtm_barrier.pass('dtm_barrier_call', its_type, its_gid, its_branch, its_op, NULL);
   PERFORM dtm_barrier.enforce(passage.verdict, passage.writer, its_gid, its_branch, its_op);
-  RETURN CASE passage.verdict WHEN 'run' THEN statement END;
+  IF passage.verdict <> 'run' THEN
+    RETURN NULL;
+  END IF;
+  state := dtm_barrier.state();
+  PERFORM dtm_barrier.keep_state(state || jsonb_build_object('named_by', 'dtm_barrier_call',
+    'branch', jsonb_build_array(its_type, its_gid, its_branch, its_op),
+    'calls', (state -> 'calls') || jsonb_build_array(
+               jsonb_build_array(state -> 'branch', state -> 'named_by'))));
+  RETURN statement;
 END $$;
 COMMENT ON FUNCTION dtm_barrier.begin_call IS
   'The first half of dtm_barrier_call(): the statement to run, NULL when it must not run.';
+
+CREATE OR REPLACE FUNCTION dtm_barrier.end_call()
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  state jsonb := dtm_barrier.state();
+  before jsonb := state #> '{calls,-1}';
+BEGIN
+  -- A dtm_branch() in the statement stays.
+  IF state ->> 'named_by' = 'dtm_barrier_call' THEN
+    state := state || jsonb_build_object('branch', before -> 0, 'named_by', before -> 1);
+  END IF;
+  PERFORM dtm_barrier.keep_state(state || jsonb_build_object('calls', (state -> 'calls') - -1));
+END $$;
+COMMENT ON FUNCTION dtm_barrier.end_call IS
+  'The second half of dtm_barrier_call(), after the statement: the branch is that of before.';
 
 CREATE OR REPLACE FUNCTION dtm_barrier.query_field(query text, field text)
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -600,7 +673,7 @@ BEGIN
     PERFORM dtm_barrier.check_writable('dtm_branch');
   END IF;
   PERFORM dtm_barrier.keep_state(dtm_barrier.state() || jsonb_build_object(
-    'branch', jsonb_build_array(its_type, its_gid, its_branch, its_op)));
+    'named_by', 'dtm_branch', 'branch', jsonb_build_array(its_type, its_gid, its_branch, its_op)));
 END $$;
 COMMENT ON FUNCTION dtm_barrier.enter IS 'Notes the branch of this transaction.';
 
@@ -612,8 +685,9 @@ DECLARE
   branch text[];
   key text;
   passage record;
+  decided jsonb;
 BEGIN
-  IF NOT state ? 'branch' THEN
+  IF state ->> 'branch' IS NULL THEN
     IF coalesce(nullif(required, ''), nullif(current_setting('dtm.barrier_required', true), ''),
                 'off')::boolean THEN
       PERFORM dtm_barrier.refuse('TD006',
@@ -625,14 +699,18 @@ BEGIN
     RETURN 'run';
   END IF;
   key := ((state -> 'branch') - 0)::text;
+  branch := ARRAY(SELECT jsonb_array_elements_text(state -> 'branch'));
   IF NOT (state -> 'decisions') ? key THEN
-    branch := ARRAY(SELECT jsonb_array_elements_text(state -> 'branch'));
     passage := dtm_barrier.decide('dtm_barrier', branch[1], branch[2], branch[3], branch[4], NULL);
     PERFORM dtm_barrier.enforce(passage.verdict, passage.writer, branch[2], branch[3], branch[4]);
-    state := jsonb_set(dtm_barrier.state(), ARRAY['decisions', key], to_jsonb(passage.verdict));
+    state := jsonb_set(dtm_barrier.state(), ARRAY['decisions', key],
+                       jsonb_build_array(passage.verdict, passage.writer));
     PERFORM dtm_barrier.keep_state(state);
   END IF;
-  RETURN state #>> ARRAY['decisions', key];
+  decided := state #> ARRAY['decisions', key];
+  -- dtm_barrier_verdict() has only told.
+  PERFORM dtm_barrier.enforce(decided ->> 0, decided ->> 1, branch[2], branch[3], branch[4]);
+  RETURN decided ->> 0;
 END $$;
 COMMENT ON FUNCTION dtm_barrier.guard IS 'The verdict for a write to a protected table.';
 
@@ -648,7 +726,8 @@ BEGIN
     END IF;
     RETURN NEW;
   END IF;
-  IF pg_trigger_depth() > 1 THEN
+  IF pg_trigger_depth() > 1
+     AND EXISTS (SELECT FROM pg_constraint WHERE conrelid = TG_RELID AND contype = 'f') THEN
     -- The query of a foreign key: written with $1 by PostgreSQL, and by no function in PL/pgSQL.
     GET DIAGNOSTICS context = PG_CONTEXT;
     IF split_part(context, E'\n', 2)
@@ -714,6 +793,7 @@ BEGIN
     RETURN false;
   END IF;
   EXECUTE statement;
+  PERFORM dtm_barrier.end_call();
   RETURN true;
 END $$;
 COMMENT ON FUNCTION dtm_barrier_call(text, text, text, text, text) IS
@@ -733,29 +813,16 @@ BEGIN
             HINT = 'Leave it out when the SQL has no parameters.';
   END IF;
   args := ARRAY(SELECT pg_catalog.unnest(args));  -- one dimension, counted from 1
-  IF pg_catalog.pg_typeof(args) OPERATOR(pg_catalog.=) 'pg_catalog.text[]'::pg_catalog.regtype THEN
-    statement := dtm_barrier.begin_call(trans_type, gid, branch_id, op, sql,
-                                        pg_catalog.cardinality(args), args::pg_catalog.text[]);
-    IF statement IS NULL THEN
-      RETURN false;
-    END IF;
-    EXECUTE statement;
-    RETURN true;
-  END IF;
-  IF pg_catalog.cardinality(args) OPERATOR(pg_catalog.>) 32 THEN
-    RAISE EXCEPTION 'more than 32 arguments follow the SQL'
-      USING ERRCODE = 'TD001', DETAIL = 'Field: args', HINT = 'Give them as text.';
-  END IF;
-  statement := dtm_barrier.begin_call(trans_type, gid, branch_id, op, sql,
-                                      pg_catalog.cardinality(args), NULL);
+  statement := dtm_barrier.begin_call(
+    trans_type, gid, branch_id, op, sql, pg_catalog.cardinality(args),
+    CASE WHEN pg_catalog.pg_typeof(args) OPERATOR(pg_catalog.=)
+                'pg_catalog.text[]'::pg_catalog.regtype
+      THEN args::pg_catalog.text[] END);
   IF statement IS NULL THEN
     RETURN false;
   END IF;
-  EXECUTE statement USING
-    args[1], args[2], args[3], args[4], args[5], args[6], args[7], args[8],
-    args[9], args[10], args[11], args[12], args[13], args[14], args[15], args[16],
-    args[17], args[18], args[19], args[20], args[21], args[22], args[23], args[24],
-    args[25], args[26], args[27], args[28], args[29], args[30], args[31], args[32];
+  EXECUTE statement USING args;
+  PERFORM dtm_barrier.end_call();
   RETURN true;
 END $$;
 COMMENT ON FUNCTION dtm_barrier_call(text, text, text, text, text, anycompatiblearray) IS
@@ -771,7 +838,7 @@ BEGIN
   -- $1 and $2: the columns have the names of the parameters.
   PERFORM dtm_barrier.check_branch($1, $2, '00', 'msg');
   PERFORM dtm_barrier.check_writable('dtm_barrier_query_prepared');
-  LOOP
+  FOR attempt IN 1..10 LOOP
     INSERT INTO dtm_barrier.barrier (trans_type, gid, branch_id, op, barrier_id, reason)
     VALUES ($1, $2, '00', 'msg', '01', 'rollback')
     ON CONFLICT (gid, branch_id, op, barrier_id) DO NOTHING;
@@ -785,6 +852,7 @@ BEGIN
     END IF;
     -- It was there and is gone: housekeeping removed it in between. Only a row is an answer.
   END LOOP;
+  PERFORM dtm_barrier.never_found('00', 'msg');
 END $$;
 COMMENT ON FUNCTION dtm_barrier_query_prepared IS
   'Answers the question for the local transaction of a message: true, it has committed; false, it '
@@ -819,12 +887,35 @@ END $$;
 COMMENT ON FUNCTION dtm_branch(text) IS
   'The same with the query string, or the URL, of the branch call.';
 
+CREATE OR REPLACE FUNCTION dtm_barrier.inherits_protection(partition regclass)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  parent name := (
+    WITH RECURSIVE up AS (
+      SELECT tgrelid, tgparentid FROM pg_trigger
+       WHERE tgrelid = partition AND tgname = '00_dtm_barrier'
+      UNION ALL
+      SELECT t.tgrelid, t.tgparentid FROM up JOIN pg_trigger AS t ON t.oid = up.tgparentid)
+    SELECT relname FROM up JOIN pg_class ON pg_class.oid = tgrelid
+     WHERE tgparentid = 0 AND tgrelid <> partition);
+BEGIN
+  IF parent IS NOT NULL THEN
+    RAISE EXCEPTION '"%" is protected as a partition',
+        (SELECT relname FROM pg_class WHERE oid = partition)
+      USING ERRCODE = '42809', DETAIL = format('Its triggers belong to "%s".', parent),
+            HINT = format('Call it for "%s".', parent);
+  END IF;
+END $$;
+COMMENT ON FUNCTION dtm_barrier.inherits_protection IS
+  'Refuses a partition whose triggers are those of its parent.';
+
 -- These two run with the rights of the caller, who must own the table.
 CREATE OR REPLACE FUNCTION dtm_protect(table_name regclass, barrier_required boolean DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   relation record;
   kind text;
+  child record;
   trigger name;
 BEGIN
   IF table_name IS NULL THEN
@@ -839,7 +930,9 @@ BEGIN
     WHEN relation.relkind = 'm' THEN 'It is a materialized view.'
     WHEN relation.relkind = 'f' THEN
       'It is a foreign table: its rows do not commit with the barrier''s.'
-    WHEN relation.relkind NOT IN ('r', 'p') THEN 'It is not a table.' END;
+    WHEN relation.relkind NOT IN ('r', 'p') THEN 'It is not a table.'
+    WHEN relation.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = table_name)
+      THEN 'It has child tables, whose rows would be written unguarded.' END;
   IF kind IS NOT NULL THEN
     RAISE EXCEPTION '"%" cannot be protected', relation.relname
       USING ERRCODE = '42809', DETAIL = kind,
@@ -847,6 +940,20 @@ BEGIN
   ELSIF NOT pg_has_role(relation.relowner, 'USAGE') THEN
     RAISE EXCEPTION 'must be owner of table %', relation.relname USING ERRCODE = '42501';
   END IF;
+  PERFORM dtm_barrier.inherits_protection(table_name);
+  FOR child IN
+    SELECT c.oid::regclass::text AS name, c.relname
+      FROM pg_partition_tree(table_name) AS t JOIN pg_class AS c ON c.oid = t.relid
+     WHERE t.level > 0
+       AND EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = c.oid AND g.tgparentid = 0
+                      AND g.tgname IN ('00_dtm_barrier', '00_dtm_barrier_truncate'))
+     ORDER BY c.oid LIMIT 1
+  LOOP
+    RAISE EXCEPTION '"%" cannot be protected', relation.relname
+      USING ERRCODE = '42809',
+            DETAIL = format('Its partition "%s" is protected by itself.', child.relname),
+            HINT = format('Call dtm_unprotect(%L) first.', child.name);
+  END LOOP;
   FOR trigger IN SELECT tgname FROM pg_trigger WHERE tgrelid = table_name
       AND tgname IN ('00_dtm_barrier', '00_dtm_barrier_truncate') LOOP
     EXECUTE format('DROP TRIGGER %I ON %s', trigger, table_name);
@@ -870,6 +977,7 @@ BEGIN
   IF table_name IS NULL THEN
     RAISE EXCEPTION 'the table is NULL' USING ERRCODE = 'TD001', DETAIL = 'Field: table_name';
   END IF;
+  PERFORM dtm_barrier.inherits_protection(table_name);
   FOR trigger IN SELECT tgname FROM pg_trigger WHERE tgrelid = table_name
       AND tgname IN ('00_dtm_barrier', '00_dtm_barrier_truncate') LOOP
     EXECUTE format('DROP TRIGGER %I ON %s', trigger, table_name);

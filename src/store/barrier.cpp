@@ -2,6 +2,7 @@
 #include "store/barrier.hpp"
 
 #include "store/access.hpp"
+#include "store/plain_table.hpp"
 
 extern "C" {
 #include "access/relation.h"
@@ -44,11 +45,16 @@ Adoption adoption() {
 
 bool barrier_table_exists() { return OidIsValid(barrier_oid()); }
 
-BarrierTable::BarrierTable() : exceptions_(std::uncaught_exceptions()) {
+BarrierTable::BarrierTable(Use use) : exceptions_(std::uncaught_exceptions()) {
     const Oid table = barrier_oid();
-    relation_ = pg::call([table]() -> Relation {
-        return OidIsValid(table) ? try_relation_open(table, RowExclusiveLock) : nullptr;
+    const LOCKMODE lock = use == Use::write ? RowExclusiveLock : AccessShareLock;
+    relation_ = pg::call([table, lock]() -> Relation {
+        return OidIsValid(table) ? try_relation_open(table, lock) : nullptr;
     });
+    if (relation_ != nullptr && relation_->rd_rel->relkind != RELKIND_RELATION) {
+        throw pg::SqlError("42809", "dtm_barrier.barrier is not a table", {},
+                           "Rename it; SELECT dtm.install_barrier() makes the table.");
+    }
     if (relation_ == nullptr) {
         throw pg::SqlError("55000", "the barrier table dtm_barrier.barrier does not exist", {},
                            "SELECT dtm.install_barrier() makes it.");
@@ -72,14 +78,14 @@ std::optional<int> BarrierTable::width(std::string_view column) const {
     return std::nullopt;
 }
 
-bool BarrierTable::runs_no_code() const {
-    // Not relhastriggers: that says yes until the next VACUUM after the last one was dropped.
-    const bool triggers = relation_->trigdesc != nullptr && relation_->trigdesc->numtriggers > 0;
-    return !triggers && relation_->rd_rules == nullptr && !relation_->rd_rel->relrowsecurity;
-}
+bool BarrierTable::is_plain() const { return store::is_plain(relation_); }
 
-AsBarrierOwner::AsBarrierOwner(const BarrierTable& table) : role_(table.owner()) {
-    if (!table.runs_no_code()) path_.emplace();
+AsBarrierOwner::AsBarrierOwner(const BarrierTable& table) {
+    if (table.is_plain()) {
+        role_.emplace(table.owner());
+    } else {
+        confined_.emplace(table.owner());
+    }
 }
 
 bool insert_barrier(const BarrierKey& key, std::string_view op, std::string_view reason) {
@@ -96,7 +102,7 @@ bool insert_barrier(const BarrierKey& key, std::string_view op, std::string_view
 
 std::optional<std::string> barrier_reason(const BarrierKey& key, std::string_view op) {
     static pg::Statement select(
-        "SELECT reason::pg_catalog.text FROM dtm_barrier.barrier"
+        "SELECT reason::pg_catalog.text FROM ONLY dtm_barrier.barrier"
         " WHERE gid::pg_catalog.text OPERATOR(pg_catalog.=) $1"
         " AND branch_id::pg_catalog.text OPERATOR(pg_catalog.=) $2"
         " AND op::pg_catalog.text OPERATOR(pg_catalog.=) $3"
@@ -126,7 +132,7 @@ Candidates old_rows(std::int64_t after_id, pg::UnixTime older_than, const Adopti
         " coalesce(create_time::pg_catalog.timestamptz,"
         "          CASE WHEN id OPERATOR(pg_catalog.<=) $3 THEN $4 END, 'infinity')"
         " OPERATOR(pg_catalog.<) $2"
-        " FROM dtm_barrier.barrier WHERE id OPERATOR(pg_catalog.>) $1 ORDER BY id LIMIT $5",
+        " FROM ONLY dtm_barrier.barrier WHERE id OPERATOR(pg_catalog.>) $1 ORDER BY id LIMIT $5",
         {INT8OID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID});
     pg::Args args;
     args.int8(after_id).time(older_than).int8(adoption.last_id).time(adoption.time).int8(limit);
@@ -162,7 +168,8 @@ void keep_unfinished(Candidates& found) {
 
 std::int64_t remove(const std::vector<std::int64_t>& ids) {
     static pg::Statement remove(
-        "DELETE FROM dtm_barrier.barrier WHERE id OPERATOR(pg_catalog.=) ANY ($1)", {INT8ARRAYOID});
+        "DELETE FROM ONLY dtm_barrier.barrier WHERE id OPERATOR(pg_catalog.=) ANY ($1)",
+        {INT8ARRAYOID});
     pg::Args args;
     args.datum(pg::int8_array(ids));
     return static_cast<std::int64_t>(remove.execute(args).processed());

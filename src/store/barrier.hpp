@@ -24,7 +24,8 @@ struct BarrierKey {
 // transaction).
 class BarrierTable {
 public:
-    BarrierTable();  // SqlError 55000: it does not exist
+    enum class Use : std::uint8_t { read, write };
+    explicit BarrierTable(Use use = Use::write);  // SqlError 55000: it does not exist
     ~BarrierTable();
     BarrierTable(const BarrierTable&) = delete;
     BarrierTable& operator=(const BarrierTable&) = delete;
@@ -32,25 +33,24 @@ public:
     Oid owner() const;
     // Characters that a column takes; none: any number.
     std::optional<int> width(std::string_view column) const;
-    // Nothing of its owner's runs when somebody else deletes its rows: no trigger, rule or policy.
-    // A deferred trigger would run as that somebody, who may be a superuser.
-    bool runs_no_code() const;
+    // Nothing of its owner's runs when somebody else writes or deletes its rows: no trigger, rule,
+    // policy, constraint, default or index with a function that does not come with PostgreSQL.
+    bool is_plain() const;
 
 private:
     RelationData* relation_;
     int exceptions_;
 };
 
-// Acts as the table's owner with SPI connected. Code of his that runs then finds nothing of the
-// caller's: it gets a search_path of its own.
+// Acts as the table's owner with SPI connected; confined, unless the table is plain.
 class AsBarrierOwner {
 public:
     explicit AsBarrierOwner(const BarrierTable&);
 
 private:
-    pg::AsRole role_;
+    std::optional<pg::AsRole> role_;
+    std::optional<pg::Confined> confined_;
     pg::Spi spi_;
-    std::optional<pg::SafeSearchPath> path_;
 };
 
 // The following run within an AsBarrierOwner.

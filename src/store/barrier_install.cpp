@@ -1,6 +1,8 @@
 // See barrier_install.hpp.
 #include "store/barrier_install.hpp"
 
+#include "store/barrier.hpp"
+
 extern "C" {
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -55,7 +57,10 @@ WITH barrier AS (
      AND i.indpred IS NULL AND i.indexprs IS NULL
 )
 SELECT 'It is not an ordinary table.' FROM pg_class c, barrier
- WHERE c.oid = barrier.oid AND c.relkind <> 'r'
+ WHERE c.oid = barrier.oid AND (c.relkind <> 'r' OR c.relpersistence <> 'p')
+UNION ALL
+SELECT 'It has child tables, or is one.' FROM pg_inherits i, barrier
+ WHERE barrier.oid IN (i.inhparent, i.inhrelid)
 UNION ALL
 SELECT format('It has no column %s.', w.name) FROM wanted w
  WHERE NOT EXISTS (SELECT FROM found f WHERE f.attname = w.name)
@@ -143,9 +148,18 @@ void adopt_barrier_table() {
     if (!has_default) {
         run("ALTER TABLE dtm_barrier.barrier ALTER create_time SET DEFAULT pg_catalog.now()");
     }
-    run("INSERT INTO dtm.kv (cat, k, v)"
-        " SELECT 'barrier', 'adopted', coalesce(pg_catalog.max(id), 0)::pg_catalog.text"
-        " FROM dtm_barrier.barrier ON CONFLICT (cat, k) DO NOTHING");
+    std::int64_t last_id = 0;
+    {
+        const BarrierTable table;
+        const AsBarrierOwner owner(table);
+        last_id = select(
+                      "SELECT coalesce(pg_catalog.max(id), 0)::pg_catalog.int8"
+                      " FROM ONLY dtm_barrier.barrier")
+                      .int8(0, 1);
+    }
+    run(("INSERT INTO dtm.kv (cat, k, v) VALUES ('barrier', 'adopted', '" +
+         std::to_string(last_id) + "') ON CONFLICT (cat, k) DO NOTHING")
+            .c_str());
 }
 
 bool barrier_table_is_known() {

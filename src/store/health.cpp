@@ -1,6 +1,7 @@
 // See health.hpp.
 #include "store/health.hpp"
 
+#include "store/barrier.hpp"
 #include "store/barrier_install.hpp"
 
 namespace dtm::store {
@@ -68,22 +69,15 @@ void read_prepared(Health& h) {
 }
 
 void read_barrier(Health& h) {
-    static pg::Statement barrier(
-        "SELECT c.oid IS NOT NULL,"
-        " coalesce(c.relrowsecurity, false) OR EXISTS (SELECT FROM pg_catalog.pg_trigger"
-        "   WHERE tgrelid OPERATOR(pg_catalog.=) c.oid)"
-        " OR EXISTS (SELECT FROM pg_catalog.pg_rewrite"
-        "   WHERE ev_class OPERATOR(pg_catalog.=) c.oid),"
-        " (SELECT pg_catalog.min(create_time) FROM dtm.trans WHERE next_cron_time IS NOT NULL)"
-        " FROM (SELECT pg_catalog.to_regclass('dtm_barrier.barrier')) t (oid)"
-        " LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid",
-        {});
+    static pg::Statement oldest(
+        "SELECT pg_catalog.min(create_time) FROM dtm.trans WHERE next_cron_time IS NOT NULL", {});
     pg::Args none;
-    const pg::Rows rows = barrier.execute(none, true);
-    h.barrier_table = rows.boolean(0, 1);
-    h.barrier_runs_code = rows.boolean(0, 2);
-    h.oldest_unfinished = rows.opt_time(0, 3);
-    h.barrier_is_ours = h.barrier_table && barrier_table_is_known();
+    h.oldest_unfinished = oldest.execute(none, true).opt_time(0, 1);
+    h.barrier_table = barrier_table_exists();
+    if (!h.barrier_table) return;
+    h.barrier_is_ours = barrier_table_is_known();
+    const BarrierTable table(BarrierTable::Use::read);
+    h.barrier_runs_code = !table.is_plain();
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ struct Health {
     std::string oldest_prepared_name;
     bool barrier_table = false;
     bool barrier_is_ours = false;    // made by us or adopted
-    bool barrier_runs_code = false;  // triggers, rules or row security
+    bool barrier_runs_code = false;  // see store::is_plain
     std::optional<pg::UnixTime> oldest_unfinished;
 };
 

@@ -56,8 +56,8 @@ void Housekeeping::complain(const char* why, const char* hint) {
 bool Housekeeping::purge(core::Time now) {
     if (!store::barrier_table_exists() || !is_ours()) return false;
     const store::BarrierTable table;
-    if (!table.runs_no_code()) {
-        complain("The table has triggers, rules or row security, which would run as superuser.",
+    if (!table.is_plain()) {
+        complain("The table has triggers, rules, policies or functions, which would run here.",
                  "Drop them, or call dtm_barrier_purge() from a job of your own.");
         return false;
     }
@@ -106,10 +106,10 @@ void Housekeeping::turn(core::Time now) {
         transaction.commit();
         DTM_CRASH_POINT("worker.barrier_purge_committed");
         if (more) next_ = now + between_batches;
-    } catch (const pg::PgError& error) {
-        complain(error.what(), "");
     } catch (const pg::SqlError& error) {
         complain(error.what(), error.hint.c_str());
+    } catch (const std::exception& error) {  // PgError, too; none of them stops the coordinator
+        complain(error.what(), "");
     }
 }
 

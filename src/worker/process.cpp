@@ -41,7 +41,7 @@ namespace dtm::worker {
 namespace {
 
 std::unique_ptr<Coordinator> coordinator;
-Housekeeping housekeeping;
+std::unique_ptr<Housekeeping> housekeeping;
 
 // Whatever ends the process, the network thread ends first: exit() runs destructors that it may
 // use.
@@ -124,7 +124,7 @@ void reload_settings() {
     pg::call([] { ProcessConfigFile(PGC_SIGHUP); });
     fix_session_settings();
     coordinator->configure();
-    housekeeping.look_now();
+    housekeeping->look_now();
 }
 
 // One log line when the state changes, not one per failed turn.
@@ -167,7 +167,7 @@ long idle_ms() {
     const long idle = coordinator->idle_ms();
     if (!keeps_house()) return idle;
     const auto due =
-        std::chrono::ceil<std::chrono::milliseconds>(housekeeping.due() - pg::now()).count();
+        std::chrono::ceil<std::chrono::milliseconds>(housekeeping->due() - pg::now()).count();
     return std::clamp<long>(due, 0, idle);
 }
 
@@ -179,7 +179,7 @@ bool turn(Trouble& trouble, TimestampTz& next_check) {
             next_check = now + USECS_PER_SEC;
         }
         coordinator->turn();
-        if (keeps_house() && pg::now() >= housekeeping.due()) housekeeping.turn(pg::now());
+        if (keeps_house() && pg::now() >= housekeeping->due()) housekeeping->turn(pg::now());
         trouble.over();
         return true;
     } catch (const pg::PgError& error) {
@@ -254,6 +254,7 @@ void connect(Oid database) {
     fix_session_settings();
     check_place();
     coordinator = std::make_unique<Coordinator>(hub::my_slot().worker, hub::my_slot().workers);
+    housekeeping = std::make_unique<Housekeeping>();
     pg::call([] { before_shmem_exit(stop_network, Datum{0}); });
     hub::set_serving();
     DTM_CRASH_POINT("worker.serving");

@@ -14,7 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SQLSTATES = (
     ("40001", r"could not serialize access due to .+"),
     ("TDF00", r'message "g" was given up before its local transaction committed'),
-    ("TD002", r'the local transaction of message "g" has committed already'),
+    ("TD002", r'the local transaction of message "g" has passed the barrier already'),
 )
 # Every other thing that a call may be told is an error.
 ANSWERS = ("ran", "skipped", "run", "duplicate", "hanging", "empty", "true", "false")

@@ -97,12 +97,13 @@ ROLLBACK;
 SELECT count(*) FROM pg_proc WHERE pronamespace = 'dtm_barrier'::regnamespace;
 SELECT to_regclass('dtm_barrier.state_key');
 DROP VIEW dtm_barrier.barrier;
--- A role that may not write the table.
+-- The functions run as the role that installs them, and triggers of the table would: it must own
+-- the table and the schema. Rights are not enough.
 CALL case_of('ALTER reason SET DEFAULT NULL');
-ALTER TABLE dtm_barrier.barrier ALTER create_time SET DEFAULT now();
 CREATE SCHEMA mine AUTHORIZATION regress_installer;
 GRANT ALL ON SCHEMA dtm_barrier TO regress_installer;
-GRANT SELECT ON dtm_barrier.barrier TO regress_installer;
+GRANT ALL ON dtm_barrier.barrier TO regress_installer;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO regress_installer;
 SET ROLE regress_installer;
 SET search_path = mine;
 \set ECHO none
@@ -110,15 +111,44 @@ SELECT :'content' \gexec
 ROLLBACK;
 \set ECHO all
 RESET ROLE;
--- With the rights it is enough; it need not own it.
-GRANT INSERT, DELETE ON dtm_barrier.barrier TO regress_installer;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO regress_installer;
+ALTER SCHEMA dtm_barrier OWNER TO regress_installer;
 SET ROLE regress_installer;
-SET search_path = mine;
+\set ECHO none
+SELECT :'content' \gexec
+ROLLBACK;
+\set ECHO all
+RESET ROLE;
+-- A superuser is no exception: whoever owns the schema could change what runs as the superuser.
+ALTER SCHEMA dtm_barrier OWNER TO postgres;
+ALTER TABLE dtm_barrier.barrier OWNER TO regress_installer;
+\set ECHO none
+SELECT :'content' \gexec
+ROLLBACK;
+\set ECHO all
+-- An empty schema, too.
+ALTER TABLE dtm_barrier.barrier RENAME TO other;
+ALTER SCHEMA dtm_barrier OWNER TO regress_installer;
+\set ECHO none
+SELECT :'content' \gexec
+ROLLBACK;
+\set ECHO all
+SELECT count(*) FROM pg_proc
+ WHERE pronamespace IN ('mine'::regnamespace, 'dtm_barrier'::regnamespace);
+-- As the owner of both.
+ALTER TABLE dtm_barrier.other RENAME TO barrier;
+SET ROLE regress_installer;
 \set ECHO none
 SELECT :'content' \gexec
 \set ECHO all
 SELECT dtm_barrier('saga', 'g1', '01', 'action');
+-- It made the key that signs what the functions keep; nobody else's may be there.
+RESET ROLE;
+ALTER TABLE dtm_barrier.state_key OWNER TO postgres;
+SET ROLE regress_installer;
+\set ECHO none
+SELECT :'content' \gexec
+ROLLBACK;
+\set ECHO all
 RESET search_path;
 RESET ROLE;
 \c :here
