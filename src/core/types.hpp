@@ -44,7 +44,7 @@ constexpr bool is_final(Status s) { return s == Status::succeed || s == Status::
 
 struct Outcome {
     Result result = Result::error;
-    std::string reason;              // for people: the body of the answer or the transport's error
+    std::string reason;  // for people: the body of the answer or the transport's error
     std::optional<Time> not_before{};  // deferred: when it may leave at the earliest
 };
 

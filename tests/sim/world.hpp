@@ -146,7 +146,7 @@ struct Trans {
     Client client = Client::idle;
     Local local = Local::undecided;
     bool hinted = false, reloadable = false;
-    bool strict = false;   // its participants answer FAILURE to a hanging action
+    bool strict = false;  // its participants answer FAILURE to a hanging action
     std::optional<Time> alarm;
     std::uint32_t loads = 0;
     Time swept{};  // when the coordinator last looked at the row
