@@ -13,6 +13,9 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + '
 // names come from requests.
 constexpr std::size_t max_idle_hosts = 1024;
 
+// Each that comes back in vain costs a write of its row: so many of one host, and no more.
+constexpr std::chrono::microseconds slot_width{500};
+
 }  // namespace
 
 std::string host_key(std::string_view url) {
@@ -65,9 +68,13 @@ void HostQueues::add(Call call, Breaker::Time now) {
 }
 
 void HostQueues::defer_all(Host& host, Breaker::Time now) {
-    const auto retry_after = host.breaker.retry_after(now);
+    const Breaker::Time soonest = now + host.breaker.retry_after(now);
     for (std::deque<Call>* queue : {&host.urgent, &host.waiting}) {
-        for (const Call& call : *queue) deferred_.push_back({call.id, retry_after});
+        for (const Call& call : *queue) {
+            host.next_slot = std::max(soonest, host.next_slot + slot_width);
+            deferred_.push_back(
+                {call.id, std::chrono::ceil<std::chrono::milliseconds>(host.next_slot - now)});
+        }
         host.seen.deferred += queue->size();
         waiting_ -= static_cast<std::uint32_t>(queue->size());
         queue->clear();
@@ -128,6 +135,7 @@ void HostQueues::finished(Host* host, const Reply& reply, Breaker::Time now) {
     ++seen.calls;
     if (reply.status != 0) {
         host->breaker.answered();
+        host->next_slot = {};
         seen.mean_elapsed =
             seen.calls == 1 ? reply.elapsed : (seen.mean_elapsed * 15 + reply.elapsed) / 16;
     } else {

@@ -29,7 +29,8 @@ public:
         bool in_turn = false;  // member of turns_
         std::string key;
         Breaker breaker;
-        Endpoint seen;  // its counters; the rest is filled in when somebody asks
+        Breaker::Time next_slot{};  // when the last deferred call may come back
+        Endpoint seen;              // its counters; the rest is filled in when somebody asks
         bool idle() const { return urgent.empty() && waiting.empty(); }
     };
 

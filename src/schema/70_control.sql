@@ -83,8 +83,9 @@ CREATE FUNCTION @extschema@.dtm_resume(gid pg_catalog.text DEFAULT NULL,
     host pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.void
   AS 'MODULE_PATHNAME', 'dtm_resume' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_resume(pg_catalog.text, pg_catalog.text) IS
-'Takes back dtm_pause() with the same arguments. What waited for a host goes on within ten seconds.
-Errors: TD001 both are given, TD003 it is not paused, TD004 unknown gid.';
+'Takes back dtm_pause() with the same arguments. What waited for a host goes on within ten seconds,
+2000 a second where there are many. Errors: TD001 both are given, TD003 it is not paused, TD004
+unknown gid.';
 
 CREATE FUNCTION @extschema@.dtm_skip(gid pg_catalog.text, branch_id pg_catalog.text,
     reason pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.text

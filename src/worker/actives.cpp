@@ -4,6 +4,7 @@
 #include "crash_point.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
+#include "pg/time.hpp"
 #include "wire/branch_call.hpp"
 #include "wire/stored.hpp"
 
@@ -21,7 +22,9 @@ namespace {
 constexpr std::size_t max_alarms = 100000;
 
 // How long a call to a paused host stays away: dtm_resume() tells nobody who waits for one.
+// Each that comes back in vain costs a write of its row: so many, and no more.
 constexpr std::chrono::seconds pause_look{10};
+constexpr std::chrono::microseconds slot_width{500};
 
 // The id of a call says whose it is: an operation is called once at a time, and ids of transactions
 // are never used again, so an answer finds its transaction or nobody.
@@ -148,10 +151,7 @@ void Actives::answer(net::Reply&& reply, core::Time now) {
     --a.in_flight;
     core::Answer answer{id.branch, id.op, {}};
     if (reply.deferred) {
-        // A little apart, or all would come back at once.
-        const auto spread = *reply.deferred * static_cast<int>(id.active % 128) / 1024;
-        answer.outcome = {core::Result::deferred, std::move(reply.error),
-                          now + *reply.deferred + spread};
+        answer.outcome = {core::Result::deferred, std::move(reply.error), now + *reply.deferred};
     } else if (reply.status == 0) {
         answer.outcome = {core::Result::error, std::move(reply.error), {}};
     } else {
@@ -235,7 +235,9 @@ void Actives::release(Active& a, const core::Call& call) {
         net::Reply reply;
         reply.id = out.id;
         reply.error = *why;
-        reply.deferred = pause_look;
+        const core::Time now = pg::now();
+        pause_slot_ = std::max<core::Time>(now + pause_look, pause_slot_ + slot_width);
+        reply.deferred = std::chrono::ceil<std::chrono::milliseconds>(pause_slot_ - now);
         undelivered_.push_back(std::move(reply));
         return;
     }

@@ -62,7 +62,10 @@ public:
     // Answers to calls that were not made: their host, or everything, is paused.
     std::vector<net::Reply> take_undelivered();
     bool anything_undelivered() const { return !undelivered_.empty(); }
-    void set_orders(Orders orders) { orders_ = std::move(orders); }
+    void set_orders(Orders orders) {
+        orders_ = std::move(orders);
+        if (!orders_.any_pause()) pause_slot_ = {};
+    }
 
     // Transactions whose state must be written, by id; in order of their decisions.
     std::vector<Active*> dirty();
@@ -109,6 +112,7 @@ private:
     std::vector<net::Call> outbox_;
     std::vector<net::Reply> undelivered_;
     Orders orders_;
+    core::Time pause_slot_{};  // when the last call that a pause kept back looks again
     std::set<std::pair<core::Time, std::uint64_t>> timers_;  // one for each Active with a wake
     std::priority_queue<Alarm, std::vector<Alarm>, std::greater<>> alarms_;
 };

@@ -16,6 +16,7 @@ public:
     explicit Orders(store::Control control);
 
     const std::optional<std::string>& everything_paused() const { return everything_; }
+    bool any_pause() const { return everything_ || !hosts_.empty(); }
     // Why a call of this URL must not leave; none: it may.
     std::optional<std::string> paused(const std::string& url) const;
     void redirect(std::string& url) const;
