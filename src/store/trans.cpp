@@ -290,7 +290,7 @@ std::int64_t purge_finished(core::Time older_than, int limit) {
     Args args, event_args;
     args.time(older_than).int8(limit);
     const auto removed = static_cast<std::int64_t>(finished.execute(args).processed());
-    if (removed > 0) return removed;
+    if (removed == limit) return removed;
     event_args.time(older_than).int8(limit);
     return static_cast<std::int64_t>(events.execute(event_args).processed());
 }
