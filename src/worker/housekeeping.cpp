@@ -26,6 +26,7 @@ constexpr int finished_batch = 200;
 constexpr std::chrono::milliseconds between_finished{10};
 constexpr int times_longer = 9;
 constexpr core::Seconds between_looks{60};
+constexpr core::Seconds after_trouble{1};
 // A walk begins where the last one ended. Now and then it begins at the first row, for those that
 // were kept because their transaction was unfinished, or that a long transaction committed late.
 constexpr core::Seconds walk_anew{3600};
@@ -101,7 +102,8 @@ void Housekeeping::turn(core::Time now) {
             return;
         }
     } catch (const pg::PgError& error) {
-        // A lock, most likely: the next look tries again.
+        // A lock, most likely: it is over soon.
+        next_ = now + after_trouble;
         pg::log(DEBUG1, "dtm_pg cannot remove finished transactions", error.what());
     }
     if (hub::settings.barrier_retention_s == 0) return;
