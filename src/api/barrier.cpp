@@ -1,5 +1,6 @@
 // dtm_barrier, dtm_barrier_verdict and dtm_barrier_query_prepared (design 10, dtm-compat.md 6.6).
 #include "api/branch_context.hpp"
+#include "api/result.hpp"
 
 using namespace dtm;
 

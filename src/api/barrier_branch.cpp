@@ -2,11 +2,10 @@
 #include "api/barrier_branch.hpp"
 
 #include "api/result.hpp"
+#include "pg/tree.hpp"
 
 extern "C" {
 #include "access/transam.h"
-#include "access/xlog.h"
-#include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
 #include "nodes/primnodes.h"
 #include "tcop/pquery.h"
@@ -14,10 +13,6 @@ extern "C" {
 
 namespace dtm::api {
 namespace {
-
-constexpr const char* where_from =
-    "A branch call carries gid, branch_id, op and trans_type in its query string (gRPC: in its "
-    "metadata).";
 
 const std::string& required(const std::optional<std::string>& value, const std::string& name) {
     if (!value || value->empty()) {
@@ -45,13 +40,7 @@ extern "C" bool look_for_others(Node* node, void* context) {
         static_cast<Company*>(context)->with_others = true;
         return true;
     }
-#if PG_VERSION_NUM >= 160000
-    return expression_tree_walker(node, look_for_others, context);
-#else
-    // Before 16 its prototype names no parameters, which C++ reads as none.
-    auto* walker = reinterpret_cast<bool (*)()>(reinterpret_cast<void*>(look_for_others));
-    return expression_tree_walker(node, walker, context);
-#endif
+    return pg::walk_expression(node, look_for_others, context);
 }
 
 void look(const void* expression, Company& company) {
@@ -142,16 +131,6 @@ BarrierBranch parse_barrier_branch(const std::optional<std::string>& trans_type,
 BarrierBranch barrier_branch_args(FunctionCallInfo fcinfo) {
     return parse_barrier_branch(pg::opt_text_arg(fcinfo, 0), pg::opt_text_arg(fcinfo, 1),
                                 pg::opt_text_arg(fcinfo, 2), pg::opt_text_arg(fcinfo, 3));
-}
-
-void require_writable(const char* function) {
-    if (!XactReadOnly) return;
-    const bool standby = RecoveryInProgress();
-    throw pg::SqlError(
-        "25006", "cannot execute " + std::string(function) + "() in a read-only transaction",
-        standby ? "This server is a standby." : "",
-        standby ? "Connect to the primary, e.g. with target_session_attrs=read-write."
-                : "BEGIN READ WRITE, or see default_transaction_read_only.");
 }
 
 void require_company(FunctionCallInfo fcinfo, const char* function) {

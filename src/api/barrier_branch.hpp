@@ -30,6 +30,10 @@ BarrierBranch parse_barrier_branch(const std::optional<std::string>& trans_type,
 // Of the arguments 0 to 3: trans_type, gid, branch_id, op.
 BarrierBranch barrier_branch_args(FunctionCallInfo);
 
+// Where the four words of an identity come from.
+inline constexpr const char* where_from =
+    "A branch call carries gid, branch_id, op and trans_type in its query string (gRPC: in its "
+    "metadata).";
 // Why a local transaction (op msg) has one branch and one barrier_id.
 inline constexpr const char* asked_about =
     "dtm_barrier('msg', gid, '00', 'msg') is what dtm_barrier_query_prepared() asks about.";
@@ -37,8 +41,6 @@ inline constexpr const char* asked_about =
 // "a saga", "an xa"
 std::string a_trans(core::TransType);
 
-// 25006 where nothing can be written.
-void require_writable(const char* function);
 // 25P01 when the statement is nothing but this function in a transaction of its own: what it says
 // would be over before anybody could act on it.
 void require_company(FunctionCallInfo, const char* function);

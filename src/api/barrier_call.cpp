@@ -1,5 +1,6 @@
 // dtm_barrier_call: the barrier and one statement behind it, in one call from the client.
 #include "api/branch_context.hpp"
+#include "api/result.hpp"
 #include "api/user_statement.hpp"
 
 extern "C" {

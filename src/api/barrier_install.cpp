@@ -39,12 +39,8 @@ void install() {
     }
     store::create_barrier_table();
     if (!creating_extension) return store::adopt_barrier_table();
-    for (const char* sql :
-         {"SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier', '')",
-          "SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier_seq', '')"}) {
-        const int code = pg::call([sql] { return SPI_execute(sql, false, 0); });
-        if (code != SPI_OK_SELECT) throw std::runtime_error(std::string("failed: ") + sql);
-    }
+    pg::execute("SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier', '')");
+    pg::execute("SELECT pg_catalog.pg_extension_config_dump('dtm_barrier.barrier_seq', '')");
 }
 
 }  // namespace

@@ -11,31 +11,18 @@ extern "C" {
 #include "mb/pg_wchar.h"
 }
 
-#include <unordered_map>
-
 namespace dtm::api {
 namespace {
 
-class Counters final : public pg::TransactionList<std::string> {
-public:
-    std::uint32_t next(const std::string& identity) {
-        add(identity);
-        return ++counts_[identity];
-    }
+// Calls so far of each branch and op in this transaction.
+pg::TransactionMap<std::uint32_t> calls;
 
-private:
-    void removing(const std::string& identity) noexcept override {
-        const auto found = counts_.find(identity);
-        if (found != counts_.end() && --found->second == 0) counts_.erase(found);
-    }
-    void ending(bool) noexcept override {
-        // Not clear(): it would keep the buckets of a bulk load, and wipe them each time.
-        if (!counts_.empty()) decltype(counts_)().swap(counts_);
-    }
-
-    std::unordered_map<std::string, std::uint32_t> counts_;
-};
-Counters counters;
+std::uint32_t next_call(const std::string& identity) {
+    const std::uint32_t* before = calls.find(identity);
+    const std::uint32_t number = before == nullptr ? 1 : *before + 1;
+    calls.put(identity, number);
+    return number;
+}
 
 void fit(const store::BarrierTable& table, const char* column, std::string_view value) {
     const auto width = table.width(column);
@@ -64,8 +51,7 @@ constexpr int max_attempts = 10;
 // dtm_barrier_query_prepared() asks about one row only: another one would lose the message.
 void check_local_transaction(const BarrierBranch& branch,
                              const std::optional<std::string>& barrier_id) {
-    if (branch.op != core::BarrierOp::msg) return;
-    if (barrier_id && *barrier_id != "01") {
+    if (branch.op == core::BarrierOp::msg && barrier_id && *barrier_id != "01") {
         throw pg::SqlError("TD001", "the barrier_id of a local transaction is 01",
                            "Field: barrier_id", asked_about);
     }
@@ -75,7 +61,7 @@ std::string barrier_id_of(const BarrierBranch& branch,
                           const std::optional<std::string>& barrier_id) {
     if (barrier_id) return *barrier_id;
     if (branch.op == core::BarrierOp::msg) return core::barrier_id(1);
-    return core::barrier_id(counters.next(barrier_identity(branch)));
+    return core::barrier_id(next_call(barrier_identity(branch)));
 }
 
 store::BarrierKey key_of(const BarrierBranch& branch, std::string_view barrier_id) {

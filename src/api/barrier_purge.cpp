@@ -1,6 +1,6 @@
 // dtm_barrier_purge: housekeeping by hand, for servers without a coordinator. The coordinator does
 // the same by itself (worker/housekeeping).
-#include "api/barrier_branch.hpp"
+#include "api/result.hpp"
 #include "crash_point.hpp"
 #include "hub/settings.hpp"
 #include "store/barrier.hpp"

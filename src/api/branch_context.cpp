@@ -4,8 +4,6 @@
 #include "pg/transaction_list.hpp"
 #include "wire/branch_query.hpp"
 
-#include <unordered_map>
-
 extern "C" {
 #include "mb/pg_wchar.h"
 }
@@ -20,33 +18,8 @@ struct Named {
 class Branches final : public pg::TransactionList<Named> {};
 Branches branches;
 
-// The decisions of this transaction, the last one about a branch and op counts.
-class Decisions final : public pg::TransactionList<std::string> {
-public:
-    void note(const std::string& identity, const Passage& decision) {
-        add(identity);
-        by_identity_[identity].push_back(decision);
-    }
-    const Passage* about(const std::string& identity) const {
-        const auto found = by_identity_.find(identity);
-        return found == by_identity_.end() ? nullptr : &found->second.back();
-    }
-
-private:
-    void removing(const std::string& identity) noexcept override {
-        const auto found = by_identity_.find(identity);
-        if (found == by_identity_.end()) return;
-        found->second.pop_back();
-        if (found->second.empty()) by_identity_.erase(found);
-    }
-    void ending(bool) noexcept override {
-        // Not clear(): it would keep the buckets of a bulk load, and wipe them each time.
-        if (!by_identity_.empty()) decltype(by_identity_)().swap(by_identity_);
-    }
-
-    std::unordered_map<std::string, std::vector<Passage>> by_identity_;
-};
-Decisions decisions;
+// What the barrier said in this transaction, the last time about each branch and op.
+pg::TransactionMap<Passage> decisions;
 
 // The statement of a dtm_barrier_call is running: its branch, and how many had been named before.
 struct Running {
@@ -58,9 +31,7 @@ Running running;
 const std::string& in_query(const std::optional<std::string>& value, const char* name) {
     if (value) return *value;
     throw pg::SqlError("TD001", std::string("the query string has no ") + name,
-                       "Field: query_string",
-                       "A branch call carries gid, branch_id, op and trans_type in its query "
-                       "string (gRPC: in its metadata).");
+                       "Field: query_string", where_from);
 }
 
 // What is percent-encoded is UTF-8, whatever the database is in. Both refuse what is not valid.
@@ -108,7 +79,7 @@ void enter(FunctionCallInfo fcinfo, BarrierBranch branch) {
 
 Passage pass_and_note(const BarrierBranch& branch, const std::optional<std::string>& barrier_id) {
     Passage passage = pass_barrier(branch, barrier_id);
-    decisions.note(barrier_identity(branch), passage);
+    decisions.put(barrier_identity(branch), passage);
     return passage;
 }
 
@@ -138,10 +109,10 @@ const BarrierBranch* current_branch() {
 Passage decide_for_branch() {
     const BarrierBranch branch = *current_branch();
     const std::string identity = barrier_identity(branch);
-    const Passage* known = decisions.about(identity);
+    const Passage* known = decisions.find(identity);
     Passage passage = known != nullptr ? *known : pass_barrier(branch);
     (void)may_run(branch, passage);  // dtm_barrier_verdict() has only told
-    if (known == nullptr) decisions.note(identity, passage);
+    if (known == nullptr) decisions.put(identity, passage);
     return passage;
 }
 

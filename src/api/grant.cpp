@@ -90,12 +90,6 @@ Level parse_level(const std::string& level) {
         "a participant).");
 }
 
-void run(const std::string& sql) {
-    const char* text = sql.c_str();
-    const int code = pg::call([&] { return SPI_execute(text, false, 0); });
-    if (code != SPI_OK_UTILITY) throw std::runtime_error("unexpected result of: " + sql);
-}
-
 // The SQL in the database may be that of an older version (P13).
 bool exists(const std::string& function) {
     const Datum name = pg::text_datum(function);
@@ -127,10 +121,10 @@ void change(Oid own_function, Oid role, unsigned levels, const char* verb,
     const std::string schema = schema_of(own_function);
     const pg::Spi spi;
     const pg::SafeSearchPath path;
-    run(std::string(verb) + " USAGE ON SCHEMA dtm " + to);
+    pg::execute(std::string(verb) + " USAGE ON SCHEMA dtm " + to);
     for (const View& v : views) {
         if (!(v.levels & levels) || !relation_exists(v.name)) continue;
-        run(std::string(verb) + " SELECT ON TABLE " + v.name + " " + to);
+        pg::execute(std::string(verb) + " SELECT ON TABLE " + v.name + " " + to);
     }
     for (const Function& f : functions) {
         if (!(f.levels & levels)) continue;
@@ -139,7 +133,7 @@ void change(Oid own_function, Oid role, unsigned levels, const char* verb,
         if (!exists(name)) continue;
         std::string sql = verb;
         sql.append(" EXECUTE ON FUNCTION ").append(name).append(" ").append(to);
-        run(sql);
+        pg::execute(sql);
     }
 }
 

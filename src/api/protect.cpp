@@ -89,12 +89,6 @@ void check_kind(const Table& table) {
     }
 }
 
-void run(const std::string& sql) {
-    const char* text = sql.c_str();
-    const int code = pg::call([&] { return SPI_execute(text, false, 0); });
-    if (code != SPI_OK_UTILITY) throw std::runtime_error("unexpected result of: " + sql);
-}
-
 bool has_trigger(const Table& table, const char* name) {
     const Oid oid = table.oid;
     return OidIsValid(pg::call([&] { return get_trigger_oid(oid, name, true); }));
@@ -148,7 +142,7 @@ bool drop_triggers(const Table& table) {
     bool any = false;
     for (const char* name : {row_trigger, truncate_trigger}) {
         if (!has_trigger(table, name)) continue;
-        run(std::string("DROP TRIGGER \"") + name + "\" ON " + table.qualified);
+        pg::execute(std::string("DROP TRIGGER \"") + name + "\" ON " + table.qualified);
         any = true;
     }
     return any;
@@ -159,10 +153,11 @@ void protect(const Table& table, const char* rule) {
     check_family(table);
     drop_triggers(table);
     const std::string tail = std::string(" EXECUTE FUNCTION dtm.barrier_trigger('") + rule + "')";
-    run(std::string("CREATE TRIGGER \"") + row_trigger +
-        "\" BEFORE INSERT OR UPDATE OR DELETE ON " + table.qualified + " FOR EACH ROW" + tail);
-    run(std::string("CREATE TRIGGER \"") + truncate_trigger + "\" BEFORE TRUNCATE ON " +
-        table.qualified + " FOR EACH STATEMENT" + tail);
+    pg::execute(std::string("CREATE TRIGGER \"") + row_trigger +
+                "\" BEFORE INSERT OR UPDATE OR DELETE ON " + table.qualified + " FOR EACH ROW" +
+                tail);
+    pg::execute(std::string("CREATE TRIGGER \"") + truncate_trigger + "\" BEFORE TRUNCATE ON " +
+                table.qualified + " FOR EACH STATEMENT" + tail);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "api/result.hpp"
 
 extern "C" {
+#include "access/xlog.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/tuplestore.h"
@@ -100,6 +101,16 @@ void already_final(std::string_view gid, std::string_view status, std::string_vi
         "transaction " + in_quotes(gid) + " is finished and cannot be " + std::string(wish),
         "Its status is " + std::string(status) + ", and that is final.",
         "To do the work again, submit it under another gid.");
+}
+
+void require_writable(const char* function) {
+    if (!XactReadOnly) return;
+    const bool standby = RecoveryInProgress();
+    throw pg::SqlError(
+        "25006", "cannot execute " + std::string(function) + "() in a read-only transaction",
+        standby ? "This server is a standby." : "",
+        standby ? "Connect to the primary, e.g. with target_session_attrs=read-write."
+                : "BEGIN READ WRITE, or see default_transaction_read_only.");
 }
 
 }  // namespace dtm::api

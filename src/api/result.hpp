@@ -37,6 +37,8 @@ std::string duration_text(std::chrono::microseconds);
 std::string counted(std::uint64_t n, std::string_view singular, std::string_view plural);
 std::string in_quotes(std::string_view text);  // "text"
 
+// 25006 where nothing can be written: a read-only transaction, a standby.
+void require_writable(const char* function);
 // TD004. Also raised where the caller may not see the transaction: to him it does not exist.
 [[noreturn]] void unknown_gid(std::string_view gid);
 // TD003: a final status never changes (P4).

@@ -19,7 +19,6 @@
 #include "wire/stored.hpp"
 
 extern "C" {
-#include "access/xlog.h"
 #include "utils/acl.h"
 }
 
@@ -90,17 +89,8 @@ void put(const core::Request& request, Oid caller) {
     }
 }
 
-[[noreturn]] void refuse_read_only() {
-    const bool standby = RecoveryInProgress();
-    throw pg::SqlError("25006", "cannot execute dtm_submit() in a read-only transaction",
-                       standby ? "This server is a standby." : "",
-                       standby
-                           ? "Connect to the primary, e.g. with target_session_attrs=read-write."
-                           : "BEGIN READ WRITE, or see default_transaction_read_only.");
-}
-
 std::string submit(std::string_view json) {
-    if (XactReadOnly) refuse_read_only();
+    require_writable("dtm_submit");
     const Oid caller = GetUserId();
     const store::AsOwner as_owner;
     core::Request request = wire::parse_submit(json, subscriber_urls);

@@ -3,10 +3,10 @@
 #include "api/user_statement.hpp"
 
 #include "api/result.hpp"
+#include "pg/tree.hpp"
 
 extern "C" {
 #include "catalog/namespace.h"
-#include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
 #include "tcop/cmdtag.h"
 #include "tcop/dest.h"
@@ -45,13 +45,7 @@ extern "C" bool note_parameter(Node* node, void* context) {
         if (number > found->highest) found->highest = number;
         return false;
     }
-#if PG_VERSION_NUM >= 160000
-    return raw_expression_tree_walker(node, note_parameter, context);
-#else
-    // Before 16 its prototype names no parameters, which C++ reads as none.
-    auto* walker = reinterpret_cast<bool (*)()>(reinterpret_cast<void*>(note_parameter));
-    return raw_expression_tree_walker(node, walker, context);
-#endif
+    return pg::walk_raw(node, note_parameter, context);
 }
 
 // The part of a statement that can have parameters; null: nothing that could be said about it.

@@ -116,6 +116,13 @@ Spi::~Spi() {
     if (std::uncaught_exceptions() == exceptions_) SPI_finish();
 }
 
+Rows execute(const std::string& sql) {
+    const char* text = sql.c_str();
+    const int code = call([text] { return SPI_execute(text, false, 0); });
+    if (code < 0) throw std::runtime_error(std::string(SPI_result_code_string(code)) + ": " + sql);
+    return {SPI_tuptable, SPI_processed};
+}
+
 Rows Statement::execute(Args& args, bool read_only, long limit) {
     if (args.size() != types_.size()) throw std::logic_error(std::string("arguments of: ") + sql_);
     if (plan_ == nullptr) {

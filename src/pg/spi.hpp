@@ -94,6 +94,9 @@ private:
     int exceptions_;
 };
 
+// SQL text, run once: for DDL and the like. Within a Spi scope.
+Rows execute(const std::string& sql);
+
 // One statement, prepared at its first execution in this process and kept. Make it a function-local
 // static. Every name in the text is schema-qualified, operators too where a caller's search_path
 // could matter.

@@ -5,6 +5,8 @@
 
 #include "pg/call.hpp"
 
+#include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -77,6 +79,35 @@ private:
 
     // Plain C++ heap: it must survive the reset of every memory context of the transaction.
     std::vector<Entry> entries_;
+};
+
+// A value per name, the last one given counts; a subtransaction that is rolled back takes its own
+// back.
+template <class T>
+class TransactionMap final : private TransactionList<std::string> {
+public:
+    void put(const std::string& name, T value) {
+        add(name);
+        by_name_[name].push_back(std::move(value));
+    }
+    const T* find(const std::string& name) const {
+        const auto found = by_name_.find(name);
+        return found == by_name_.end() ? nullptr : &found->second.back();
+    }
+
+private:
+    void removing(const std::string& name) noexcept override {
+        const auto found = by_name_.find(name);
+        if (found == by_name_.end()) return;
+        found->second.pop_back();
+        if (found->second.empty()) by_name_.erase(found);
+    }
+    void ending(bool) noexcept override {
+        // Not clear(): it would keep the buckets of a bulk load, and wipe them each time.
+        if (!by_name_.empty()) decltype(by_name_)().swap(by_name_);
+    }
+
+    std::unordered_map<std::string, std::vector<T>> by_name_;
 };
 
 }  // namespace dtm::pg

@@ -12,19 +12,6 @@ extern "C" {
 }
 
 namespace dtm::store {
-namespace {
-
-void run(const char* sql) {
-    const int code = pg::call([sql] { return SPI_execute(sql, false, 0); });
-    if (code < 0) throw std::runtime_error(std::string(SPI_result_code_string(code)) + ": " + sql);
-}
-
-pg::Rows select(const char* sql) {
-    run(sql);
-    return {SPI_tuptable, SPI_processed};
-}
-
-}  // namespace
 
 bool schema_exists(const char* name) {
     return OidIsValid(pg::call([name] { return get_namespace_oid(name, true); }));
@@ -32,7 +19,7 @@ bool schema_exists(const char* name) {
 
 std::optional<std::string> barrier_shape_fault() {
     // One row per fault, the most telling first.
-    const pg::Rows faults = select(R"(
+    const pg::Rows faults = pg::execute(R"(
 WITH barrier AS (
   SELECT 'dtm_barrier.barrier'::regclass::oid AS oid
 ), wanted(name, kind, types) AS (
@@ -84,14 +71,16 @@ LIMIT 1)");
 
 void create_barrier_table() {
     if (!schema_exists("dtm_barrier")) {
-        run("CREATE SCHEMA dtm_barrier");
-        run("COMMENT ON SCHEMA dtm_barrier IS"
+        pg::execute("CREATE SCHEMA dtm_barrier");
+        pg::execute(
+            "COMMENT ON SCHEMA dtm_barrier IS"
             " 'The barrier of dtm''s clients and of dtm_pg.'");
     }
     // DROP TABLE leaves it behind.
-    run("CREATE SEQUENCE IF NOT EXISTS dtm_barrier.barrier_seq");
-    run("COMMENT ON SEQUENCE dtm_barrier.barrier_seq IS 'Ids of dtm_barrier.barrier.'");
-    run("CREATE TABLE dtm_barrier.barrier ("
+    pg::execute("CREATE SEQUENCE IF NOT EXISTS dtm_barrier.barrier_seq");
+    pg::execute("COMMENT ON SEQUENCE dtm_barrier.barrier_seq IS 'Ids of dtm_barrier.barrier.'");
+    pg::execute(
+        "CREATE TABLE dtm_barrier.barrier ("
         " id bigint NOT NULL DEFAULT pg_catalog.nextval('dtm_barrier.barrier_seq') PRIMARY KEY,"
         " trans_type varchar(45) DEFAULT '',"
         " gid varchar(128) DEFAULT '',"
@@ -102,21 +91,28 @@ void create_barrier_table() {
         " create_time timestamp(0) with time zone DEFAULT pg_catalog.now(),"
         " update_time timestamp(0) with time zone DEFAULT pg_catalog.now(),"
         " CONSTRAINT uniq_barrier UNIQUE (gid, branch_id, op, barrier_id))");
-    run("COMMENT ON TABLE dtm_barrier.barrier IS"
+    pg::execute(
+        "COMMENT ON TABLE dtm_barrier.barrier IS"
         " 'Which branch operations have run here, or must not any more (P3). The form is that of"
         " dtm''s clients, whose services may use it, too.'");
-    run("COMMENT ON COLUMN dtm_barrier.barrier.id IS 'In the order of time, for housekeeping.'");
-    run("COMMENT ON COLUMN dtm_barrier.barrier.trans_type IS 'msg, saga, tcc, xa or workflow.'");
-    run("COMMENT ON COLUMN dtm_barrier.barrier.gid IS 'Global transaction.'");
-    run("COMMENT ON COLUMN dtm_barrier.barrier.branch_id IS 'Branch of it.'");
-    run("COMMENT ON COLUMN dtm_barrier.barrier.op IS 'Operation whose place this row holds.'");
-    run("COMMENT ON COLUMN dtm_barrier.barrier.barrier_id IS"
+    pg::execute(
+        "COMMENT ON COLUMN dtm_barrier.barrier.id IS 'In the order of time, for housekeeping.'");
+    pg::execute(
+        "COMMENT ON COLUMN dtm_barrier.barrier.trans_type IS 'msg, saga, tcc, xa or workflow.'");
+    pg::execute("COMMENT ON COLUMN dtm_barrier.barrier.gid IS 'Global transaction.'");
+    pg::execute("COMMENT ON COLUMN dtm_barrier.barrier.branch_id IS 'Branch of it.'");
+    pg::execute(
+        "COMMENT ON COLUMN dtm_barrier.barrier.op IS 'Operation whose place this row holds.'");
+    pg::execute(
+        "COMMENT ON COLUMN dtm_barrier.barrier.barrier_id IS"
         " 'Number of the call within its transaction, from 01.'");
-    run("COMMENT ON COLUMN dtm_barrier.barrier.reason IS"
+    pg::execute(
+        "COMMENT ON COLUMN dtm_barrier.barrier.reason IS"
         " 'Operation that wrote this row: its own, or the one that came first and undid it.'");
-    run("COMMENT ON COLUMN dtm_barrier.barrier.create_time IS"
+    pg::execute(
+        "COMMENT ON COLUMN dtm_barrier.barrier.create_time IS"
         " 'When; after dtm.barrier_retention the row is removed.'");
-    run("COMMENT ON COLUMN dtm_barrier.barrier.update_time IS 'Not used.'");
+    pg::execute("COMMENT ON COLUMN dtm_barrier.barrier.update_time IS 'Not used.'");
 }
 
 void depend_on_schema() {
@@ -139,31 +135,31 @@ void adopt_barrier_table() {
     depend_on_schema();
     // DEFAULT NULL, as dtm's own script says, is a default to the catalog.
     const bool has_default =
-        select(
+        pg::execute(
             "SELECT FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid"
             " AND d.adnum = a.attnum WHERE a.attrelid = 'dtm_barrier.barrier'::regclass"
             " AND a.attname = 'create_time'"
             " AND pg_get_expr(d.adbin, d.adrelid) !~* '^[(]*null'")
             .processed() != 0;
     if (!has_default) {
-        run("ALTER TABLE dtm_barrier.barrier ALTER create_time SET DEFAULT pg_catalog.now()");
+        pg::execute(
+            "ALTER TABLE dtm_barrier.barrier ALTER create_time SET DEFAULT pg_catalog.now()");
     }
     std::int64_t last_id = 0;
     {
         const BarrierTable table;
         const AsBarrierOwner owner(table);
-        last_id = select(
+        last_id = pg::execute(
                       "SELECT coalesce(pg_catalog.max(id), 0)::pg_catalog.int8"
                       " FROM ONLY dtm_barrier.barrier")
                       .int8(0, 1);
     }
-    run(("INSERT INTO dtm.kv (cat, k, v) VALUES ('barrier', 'adopted', '" +
-         std::to_string(last_id) + "') ON CONFLICT (cat, k) DO NOTHING")
-            .c_str());
+    pg::execute("INSERT INTO dtm.kv (cat, k, v) VALUES ('barrier', 'adopted', '" +
+                std::to_string(last_id) + "') ON CONFLICT (cat, k) DO NOTHING");
 }
 
 bool barrier_table_is_known() {
-    return select(
+    return pg::execute(
                "SELECT FROM dtm.kv WHERE cat = 'barrier' AND k = 'adopted'"
                " UNION ALL SELECT FROM pg_catalog.pg_depend d"
                " JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid"

@@ -3,13 +3,13 @@
 #include "store/plain_table.hpp"
 
 #include "pg/call.hpp"
+#include "pg/tree.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "catalog/pg_index.h"
 #include "commands/trigger.h"
-#include "nodes/nodeFuncs.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -33,13 +33,7 @@ extern "C" bool calls_foreign_function(Node* node, void* context) {
     if (check_functions_in_node(node, is_foreign, context)) return true;
     // A domain's constraints, or a conversion of the type's own.
     if (IsA(node, CoerceToDomain) || IsA(node, CoerceViaIO)) return true;
-#if PG_VERSION_NUM >= 160000
-    return expression_tree_walker(node, calls_foreign_function, context);
-#else
-    // Before 16 its prototype names no parameters, which C++ reads as none.
-    auto* walker = reinterpret_cast<bool (*)()>(reinterpret_cast<void*>(calls_foreign_function));
-    return expression_tree_walker(node, walker, context);
-#endif
+    return pg::walk_expression(node, calls_foreign_function, context);
 }
 
 // From the catalog, and not from the index' relation: PostgreSQL folds constants there, which is to
