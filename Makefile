@@ -19,7 +19,7 @@ PURE_OBJS  = $(filter $(patsubst %,build/%/%.o,$(PURE_ROOMS)),$(OBJS))
 # came since, until this version is released, too.
 FRAGMENTS  := $(sort $(wildcard src/schema/*.sql))
 RELEASED    = 0.1.0
-SINCE       = src/schema/60_barrier.sql src/schema/70_control.sql
+SINCE      := $(sort $(wildcard src/schema/[678]*.sql))
 UPGRADE     = dtm_pg--$(RELEASED)--$(EXTVERSION).sql
 DATA        = $(sort $(wildcard src/schema/released/*.sql)) src/script/dtm_pg_barrier.sql
 DATA_built  = dtm_pg--$(EXTVERSION).sql $(UPGRADE)
@@ -34,7 +34,7 @@ OUR_CXXFLAGS = -std=c++20 $(WARNINGS) -fvisibility=hidden -fvisibility-inlines-h
 ifdef CRASH_POINTS
 OUR_CXXFLAGS += -DDTM_CRASH_POINTS -g0
 endif
-SHLIB_LINK = -lcurl -lstdc++ -pthread
+SHLIB_LINK = -lcurl -lssl -lcrypto -lstdc++ -pthread
 EXTRA_CLEAN = build results regression.diffs regression.out output_iso log tmp_check
 
 PG_CONFIG ?= pg_config

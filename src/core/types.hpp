@@ -23,8 +23,10 @@ enum class TransType : std::uint8_t { msg, saga, tcc, xa, workflow };
 enum class Status : std::uint8_t { prepared, submitted, aborting, succeed, failed };
 enum class BranchStatus : std::uint8_t { prepared, succeed, failed };
 
-// The operations a coordinator calls for msg and saga. `query` is the query-prepared question of a
-// message (branch 00, spelled "msg" on the wire, dtm-compat.md 4.5).
+// The operations a coordinator calls, by what they are for: `action` brings a branch forward (a
+// saga's and a message's action, confirm, commit), `compensate` takes it back (compensate, cancel,
+// rollback), `query` asks the client what became of it (a message's query-prepared, a workflow's
+// callback; branch 00). wire::op_name() has their names on the wire (dtm-compat.md 4.5).
 enum class Op : std::uint8_t { action, compensate, query };
 
 // What an answer of a branch means (dtm-compat.md 4.6); `error` is every temporary or unknown
@@ -49,11 +51,12 @@ struct Outcome {
 };
 
 // One call target of the request. A saga step is one branch; a message step is one branch per
-// subscriber of its topic (dtm-compat.md 5.9).
+// subscriber of its topic (dtm-compat.md 5.9); of tcc and xa each registered branch is one, in the
+// order of registration. Registering ends when the transaction leaves `prepared`.
 struct Branch {
-    std::string branch_id;             // "01", "02", … or "01-01"
-    std::string action;                // empty: succeeds without a call
-    std::string compensate;            // saga only; empty: succeeds without a call
+    std::string branch_id;             // "01", "02", … or "01-01"; tcc, xa: the client's
+    std::string action;                // tcc: confirm, xa: phase 2; empty: succeeds without a call
+    std::string compensate;            // tcc: cancel, xa: phase 2; empty: succeeds without a call
     std::uint32_t step = 0;            // 0-based index of the step, and of its payload
     std::vector<std::uint32_t> after;  // branch indices whose actions must have succeeded first
 };
@@ -77,7 +80,12 @@ struct Request {
     std::string protocol = "http";
     std::vector<Branch> branches;
     std::vector<std::string> payloads;  // per step, byte for byte as received
-    std::string query_prepared;         // msg
+    std::string query_prepared;         // msg; workflow: its callback
+    // tcc, xa: stored, not interpreted. workflow: {"name":…,"data":…} as received; the callback's op
+    // is the name, its body the data (1.4.1).
+    std::string custom_data;
+    std::string workflow_name;
+    std::string workflow_data;  // bytes
     Options options;
 };
 

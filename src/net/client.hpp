@@ -4,6 +4,8 @@
 // own timeout at the latest, and no answer is larger than the cap.
 #pragma once
 
+#include "net/server.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -89,6 +91,17 @@ public:
     // Applies to calls started from now on.
     void configure(Settings settings);
     Stats stats() const;
+
+    // --- the listener (net/server.hpp) ---
+    // Takes effect soon; a changed address opens before the old one closes where it can, and
+    // connections that are open stay open. What cannot be opened is tried again every second.
+    void listen(ServerSettings settings);
+    // Appends the requests that have come so far; ready_fd() is readable while there are any.
+    void take_requests(std::vector<HttpRequest>& requests);
+    // Answers, in any order; one whose client is gone is dropped. The vector is left empty.
+    void answer(std::vector<HttpAnswer>& answers);
+    ListenerState listener() const;
+
     // The hosts as of the last question or a second ago, those with trouble or work first.
     std::vector<Endpoint> endpoints() const;
 

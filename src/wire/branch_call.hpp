@@ -27,12 +27,20 @@ struct BranchCall {
 BranchCall branch_call(const std::shared_ptr<const core::Request>& request, std::uint32_t branch,
                        core::Op op, const core::Policy& policy);
 
+// What an operation is called on the wire: action, compensate, confirm, cancel, commit, rollback;
+// of a query "msg" or the workflow's name (dtm-compat.md 4.5).
+std::string_view op_name(const core::Request&, core::Op);
+
 // The URL that is called for an operation, "" when the operation succeeds without a call.
 std::string_view branch_url(const core::Request&, std::uint32_t branch, core::Op);
 
 // dtm-compat.md 4.6.1, in its order: 425 or "ONGOING" in the body; 409 or "FAILURE"; status != 200;
 // success. The reason text follows the table there.
 core::Outcome classify_http(long status, std::string_view body);
+// The answer of a call that branch_call() made: classify_http, and for JSON-RPC the member `error`
+// after it (3.3, 4.3).
+core::Outcome classify(const core::Request&, std::uint32_t branch, core::Op, long status,
+                       std::string_view body);
 
 // POST body of the alert webhook (dtm-compat.md 5.12).
 std::string alert_body(std::string_view gid, core::Status status, std::string_view branch_url,

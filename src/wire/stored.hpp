@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/types.hpp"
+#include "wire/api_request.hpp"
 
 #include <string>
 #include <string_view>
@@ -12,8 +13,11 @@ namespace dtm::wire {
 
 // Everything of the request but gid and type, which are columns. One line of JSON.
 std::string encode_request(const core::Request&);
-// Throws std::runtime_error when the text is not one that encode_request made.
+// Throws std::runtime_error when the text is not one that encode_request made. The branches of tcc
+// and xa are not part of the text: see add_registered().
 core::Request decode_request(std::string_view gid, core::TransType, std::string_view text);
+// A registered branch of tcc or xa becomes the last one of the request.
+void add_registered(core::Request& request, const Registration& registration);
 
 // The progress of all branch operations, compact JSON. Never empty.
 std::string encode_progress(const core::State&);
