@@ -6,14 +6,13 @@
 #include "api/jsonb.hpp"
 #include "api/request_of_steps.hpp"
 #include "api/result.hpp"
-#include "api/topic_list.hpp"
 #include "core/decide.hpp"
 #include "crash_point.hpp"
 #include "hub/pending.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
 #include "store/access.hpp"
-#include "store/topics.hpp"
+#include "store/subscription.hpp"
 #include "store/trans.hpp"
 #include "wire/request.hpp"
 #include "wire/stored.hpp"
@@ -25,14 +24,6 @@ extern "C" {
 namespace dtm::api {
 
 namespace {
-
-std::vector<std::string> subscriber_urls(std::string_view topic) {
-    std::vector<std::string> urls;
-    for (Subscriber& s : parse_subscribers(topic, store::topic(topic).value_or("[]"))) {
-        urls.push_back(std::move(s.url));
-    }
-    return urls;
-}
 
 [[noreturn]] void refuse(const wire::BadRequest& bad) {
     throw pg::SqlError("TD001", bad.what(), "Field: " + bad.path, bad.hint);
@@ -93,7 +84,7 @@ std::string submit(std::string_view json) {
     require_writable("dtm_submit");
     const Oid caller = GetUserId();
     const store::AsOwner as_owner;
-    core::Request request = wire::parse_submit(json, subscriber_urls);
+    core::Request request = wire::parse_submit(json, store::subscriber_urls);
     if (request.gid.empty()) request.gid = new_gid();
     put(request, caller);
     return std::move(request.gid);

@@ -3,6 +3,9 @@
 #include "wire/request.hpp"
 #include "wire/text.hpp"
 
+#include <algorithm>
+#include <array>
+
 namespace dtm::wire {
 
 namespace {
@@ -70,6 +73,16 @@ std::string make_gid(std::span<const std::uint8_t, 16> entropy) {
         gid[--i] = alphabet[static_cast<std::size_t>(number % 57)];
     }
     return gid;
+}
+
+std::string make_gid(core::Time now, std::span<const std::uint8_t, 10> chance,
+                     std::string_view node) {
+    std::array<std::uint8_t, 16> bytes{};
+    const auto ms = static_cast<std::uint64_t>(now.time_since_epoch().count() / 1000);
+    for (std::size_t i = 0; i < 6; ++i) bytes[i] = static_cast<std::uint8_t>(ms >> (8 * (5 - i)));
+    std::copy(chance.begin(), chance.end(), bytes.begin() + 6);
+    const std::string gid = make_gid(bytes);
+    return node.empty() ? gid : std::string(node) + "-" + gid;
 }
 
 }  // namespace dtm::wire
