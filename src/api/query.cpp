@@ -81,6 +81,7 @@ std::string custom_data(const core::Request& request) {
     if (request.options.delay.count() > 0) {
         return "{\"delay\":" + std::to_string(request.options.delay.count()) + "}";
     }
+    if (!request.custom_data.empty()) return request.custom_data;
     if (request.type != core::TransType::saga || !request.options.concurrent) return "";
     std::string orders;
     for (std::size_t i = 0; i < request.branches.size(); ++i) {
@@ -122,15 +123,13 @@ std::string branches_json(const store::Stored& row, const Progress& progress) {
     std::string all = "[";
     for (const Operation& o : operations(progress)) {
         Object json;
-        json.time("create_time", row.create_time);
+        json.time("create_time", o.recorded() ? *o.life->finished : row.create_time);
         json.time("update_time", o.life->finished ? *o.life->finished : row.update_time);
         json.text("gid", row.gid);
         json.text("url", o.url);
-        if (o.branch) {
-            json.text("bin_data", base64(progress.request.payloads[o.branch->step]));
-        }
-        json.text("branch_id", o.branch_id());
-        json.text("op", o.op_name());
+        if (o.op != core::Op::query) json.text("bin_data", base64(o.data));
+        json.text("branch_id", o.branch_id);
+        json.text("op", o.op_name);
         json.text("status", core::to_string(o.life->status));
         json.time("finish_time", o.life->finished);
         if (all.size() > 1) all += ',';

@@ -1,4 +1,4 @@
-// A row of store/lookup.hpp as progress.hpp wants to read it.
+// A row of store/lookup.hpp as progress.hpp wants to read it. Within a store::AsOwner.
 #pragma once
 
 #include "api/progress.hpp"
@@ -15,6 +15,7 @@ inline RowTexts texts_of(const store::Stored& row) {
     texts.finish_time = row.finish_time;
     texts.request = row.request;
     if (row.progress) texts.progress = *row.progress;
+    texts.registered = store::registered(row.gid, true);
     return texts;
 }
 
