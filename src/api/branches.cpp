@@ -22,8 +22,8 @@ DTM_FUNCTION(dtm_branches_of) {
     const api::Progress progress = api::read_progress(row);
     for (const api::Operation& o : api::operations(progress)) {
         pg::Args values;
-        values.text(o.branch_id)
-            .text(o.op_name)
+        values.text(o.branch_id())
+            .text(o.op_name())
             .text(o.url)
             .text(core::to_string(o.life->status))
             .int4(static_cast<std::int32_t>(o.life->attempts))

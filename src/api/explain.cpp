@@ -59,6 +59,8 @@ public:
     }
 
 private:
+    // A step of a workflow: its client has done it.
+    static bool recorded(const Operation& o) { return !o.branch && o.op != Op::query; }
     bool is(core::TransType type) const { return progress_.request.type == type; }
     bool undoing() const {
         return !is(core::TransType::msg) && (progress_.state.status == Status::aborting ||
@@ -76,12 +78,12 @@ private:
 
     void show(const Operation& o, bool with_id) {
         std::string line = "  ";
-        std::string label = with_id ? std::string(o.branch_id) : "";
+        std::string label = with_id ? std::string(o.branch_id()) : "";
         label.resize(std::max(width_, label.size()), ' ');
-        std::string op(o.op_name);
+        std::string op(o.op_name());
         op.resize(std::max<std::size_t>(op.size(), 10), ' ');
         line += label + "  " + op + "  ";
-        if (!o.recorded()) line += (o.url.empty() ? "(no URL)" : std::string(o.url)) + "  ";
+        if (!recorded(o)) line += (o.url.empty() ? "(no URL)" : std::string(o.url)) + "  ";
         line += state_of(o);
         lines_.push_back(std::move(line));
         if (!o.life->last_answer.empty() && o.life->status != BranchStatus::succeed) {
@@ -98,7 +100,7 @@ private:
 
     std::string state_of(const Operation& o) const {
         const core::OpState& life = *o.life;
-        if (o.recorded()) return std::string(core::to_string(life.status)) + " (as its client says)";
+        if (recorded(o)) return std::string(core::to_string(life.status)) + " (as its client says)";
         if (life.status == BranchStatus::succeed) {
             return o.url.empty() ? "succeed (without a call)" : "succeed (" + attempts(life) + ")";
         }
@@ -118,7 +120,7 @@ private:
 
     // What this operation waits for, apart from its time; "" when it is its turn.
     std::string blocker(const Operation& o) const {
-        if (o.recorded()) return "recorded by its client";
+        if (recorded(o)) return "recorded by its client";
         const Status status = progress_.state.status;
         if (core::is_final(status)) {
             const bool never = o.op == Op::compensate && !undone(o.index);

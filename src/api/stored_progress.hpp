@@ -3,6 +3,7 @@
 
 #include "api/progress.hpp"
 #include "store/lookup.hpp"
+#include "store/registered.hpp"
 
 namespace dtm::api {
 
@@ -15,7 +16,8 @@ inline RowTexts texts_of(const store::Stored& row) {
     texts.finish_time = row.finish_time;
     texts.request = row.request;
     if (row.progress) texts.progress = *row.progress;
-    texts.registered = store::registered(row.gid, true);
+    const auto type = core::parse_trans_type(row.trans_type);
+    if (type) texts.registered = store::registrations(row.gid, *type, true);
     return texts;
 }
 

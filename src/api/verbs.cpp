@@ -38,7 +38,7 @@ Progress progress_of(std::string_view gid, const store::Locked& row) {
     texts.create_time = row.create_time;
     texts.request = row.request;
     if (row.progress) texts.progress = *row.progress;
-    texts.registered = store::registered(gid);
+    texts.registered = row.registered;
     return read_progress(texts);
 }
 

@@ -86,12 +86,4 @@ private:
     std::vector<std::size_t> registrations_;
 };
 
-// Their branches are registered by their clients.
-inline bool is_two_phase(core::TransType type) {
-    return type == core::TransType::tcc || type == core::TransType::xa;
-}
-inline bool has_registered(core::TransType type) {
-    return is_two_phase(type) || type == core::TransType::workflow;
-}
-
 }  // namespace dtm::store

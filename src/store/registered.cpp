@@ -54,6 +54,17 @@ RegisteredByGid registered(std::span<const std::string_view> gids, bool read_onl
     return all;
 }
 
+std::vector<wire::Registration> registrations(std::string_view gid, core::TransType type,
+                                              bool read_only) {
+    std::vector<wire::Registration> all;
+    if (!has_registered(type)) return all;
+    for (RegisteredRow& row : registered(gid, read_only)) {
+        row.registration.type = type;
+        all.push_back(std::move(row.registration));
+    }
+    return all;
+}
+
 std::vector<bool> insert_registered(std::span<const wire::Registration* const> all, Oid role,
                                     core::Time now) {
     // FOR SHARE: a submit, an abort or a timeout waits until this transaction ends, or has won.

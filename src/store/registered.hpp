@@ -15,6 +15,13 @@
 namespace dtm::store {
 
 bool can_register();  // the table is there
+constexpr bool is_two_phase(core::TransType type) {
+    return type == core::TransType::tcc || type == core::TransType::xa;
+}
+// Of these types branches are registered one by one.
+constexpr bool has_registered(core::TransType type) {
+    return is_two_phase(type) || type == core::TransType::workflow;
+}
 
 struct RegisteredRow {
     wire::Registration registration;  // but for the type: that is the transaction's
@@ -25,6 +32,10 @@ std::vector<RegisteredRow> registered(std::string_view gid, bool read_only = fal
 // Of several; those without a branch are left out.
 using RegisteredByGid = std::unordered_map<std::string, std::vector<RegisteredRow>>;
 RegisteredByGid registered(std::span<const std::string_view> gids, bool read_only = false);
+
+// Of one transaction, without their times. Nothing is looked for where the type has none.
+std::vector<wire::Registration> registrations(std::string_view gid, core::TransType type,
+                                              bool read_only = false);
 
 // Inserts those whose transaction is `prepared`, of the type named and `role`'s; returns which.
 // Waits for whoever changes such a transaction; until the end of this one nobody else does. One

@@ -42,14 +42,10 @@ Row read_row(const pg::Rows& rows, std::size_t i) {
     return row;
 }
 
-bool is_registered_type(core::TransType type) {
-    return type == core::TransType::tcc || type == core::TransType::xa;
-}
-
 void attach_registered(std::vector<Row>& rows) {
     std::vector<std::string_view> gids;
     for (const Row& row : rows) {
-        if (!row.unreadable && is_registered_type(row.type)) gids.emplace_back(row.gid);
+        if (!row.unreadable && is_two_phase(row.type)) gids.emplace_back(row.gid);
     }
     if (gids.empty()) return;
     RegisteredByGid branches = registered(gids);
@@ -275,16 +271,15 @@ void settle_whole(std::span<const Settlement> all, std::span<const std::size_t> 
     find_conflicts(statement.execute(args), all, which, conflicts);
 }
 
-// Locks what can be locked at once; returns the indices of rows that somebody else holds.
-std::vector<std::size_t> lock_available(std::span<const Settlement> all) {
+}  // namespace
+
+std::vector<std::size_t> held_by_others(std::span<const std::string_view> gids) {
     static Statement existing("SELECT gid FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY ($1)",
                               {TEXTARRAYOID});
     static Statement statement(
         "SELECT gid FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY ($1)"
         " FOR NO KEY UPDATE SKIP LOCKED",
         {TEXTARRAYOID});
-    std::vector<std::string_view> gids;
-    for (const Settlement& s : all) gids.push_back(s.gid);
     Args all_args, args;
     all_args.texts(gids);
     args.texts(gids);
@@ -294,19 +289,21 @@ std::vector<std::size_t> lock_available(std::span<const Settlement> all) {
     const pg::Rows locked = statement.execute(args);
     for (std::size_t i = 0; i < locked.size(); ++i) free[locked.text(i, 1)] = true;
     std::vector<std::size_t> held;
-    for (std::size_t i = 0; i < all.size(); ++i) {
-        const auto found = free.find(all[i].gid);
+    for (std::size_t i = 0; i < gids.size(); ++i) {
+        const auto found = free.find(gids[i]);
         // A row that is gone is a conflict, not a lock: the update finds that out.
         if (found != free.end() && !found->second) held.push_back(i);
     }
     return held;
 }
 
-}  // namespace
-
 SettleResult settle(std::span<const Settlement> all, core::Time now, bool skip_locked) {
     SettleResult result;
-    if (skip_locked) result.locked = lock_available(all);
+    if (skip_locked) {
+        std::vector<std::string_view> gids;
+        for (const Settlement& s : all) gids.push_back(s.gid);
+        result.locked = held_by_others(gids);
+    }
     std::vector<std::size_t> clean, whole;
     std::size_t next_held = 0;
     for (std::size_t i = 0; i < all.size(); ++i) {
