@@ -2,6 +2,7 @@
 #include "api/gid.hpp"
 
 #include "hub/settings.hpp"
+#include "pg/spi.hpp"
 #include "store/new_gid.hpp"
 
 namespace dtm::api {

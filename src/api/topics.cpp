@@ -3,15 +3,14 @@
 // it.
 #include "api/result.hpp"
 #include "store/access.hpp"
-#include "store/subscription.hpp"
+#include "store/subscribers.hpp"
 #include "wire/request.hpp"
-#include "wire/topic_list.hpp"
 
 namespace dtm::api {
 
 namespace {
 
-using store::TopicChange;
+using store::TopicOutcome;
 
 std::string required(FunctionCallInfo fcinfo, int n, const char* name, const char* wire_text) {
     std::string value = pg::opt_text_arg(fcinfo, n).value_or("");
@@ -22,41 +21,28 @@ std::string required(FunctionCallInfo fcinfo, int n, const char* name, const cha
     return value;
 }
 
-void check_url(const std::string& url) {
-    try {
-        wire::check_subscriber_url(url);
-    } catch (const wire::BadRequest& bad) {
-        throw pg::SqlError("TD001", bad.what(), "Field: url", bad.hint);
-    }
-}
-
-int checked(const TopicChange& change, const std::string& topic, const std::string& url) {
-    using Fault = TopicChange::Fault;
-    const std::string text(to_string(change.fault));
-    switch (change.fault) {
-        case Fault::none:
+int count_of(const store::TopicChange& change, const std::string& topic,
+             const std::string& url = "") {
+    const std::string message(store::words(change.outcome));
+    switch (change.outcome) {
+        case TopicOutcome::done:
             break;
-        case Fault::unreadable:
-            throw pg::SqlError("XX001",
-                               "the subscribers of topic " + in_quotes(topic) + " cannot be read",
-                               "dtm.kv.v is not a JSON list of objects with url and remark.",
-                               "dtm_drop_topic() removes the topic; then subscribe again.");
-        case Fault::no_topic:
-            throw pg::SqlError("TD004", text, "Topic " + in_quotes(topic) + " does not exist.",
-                               "dtm_subscribe(topic, url) creates a topic.");
-        case Fault::empty:
-        case Fault::unknown_url:
+        case TopicOutcome::url_exists:
             throw pg::SqlError(
-                "TD004", text,
-                in_quotes(url) + " has not subscribed to topic " + in_quotes(topic) + ".",
-                "dtm.topic lists the subscribers; addresses are compared byte by byte.");
-        case Fault::known_url:
-            throw pg::SqlError(
-                "TD002", text,
+                "TD002", message,
                 in_quotes(url) + " has subscribed to topic " + in_quotes(topic) + " already.",
                 "To change its remark, unsubscribe it first.");
+        case TopicOutcome::no_topic:
+            throw pg::SqlError("TD004", message, "Topic " + in_quotes(topic) + " does not exist.",
+                               "dtm_subscribe(topic, url) creates a topic.");
+        case TopicOutcome::empty_topic:
+        case TopicOutcome::no_url:
+            throw pg::SqlError(
+                "TD004", message,
+                in_quotes(url) + " has not subscribed to topic " + in_quotes(topic) + ".",
+                "dtm.topic lists the subscribers; addresses are compared byte by byte.");
     }
-    return change.subscribers;
+    return change.count;
 }
 
 }  // namespace
@@ -68,21 +54,25 @@ using namespace dtm;
 DTM_FUNCTION(dtm_subscribe) {
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const std::string url = api::required(fcinfo, 1, "url", "empty url");
-    api::check_url(url);
+    try {
+        store::check_subscriber_url(url);
+    } catch (const wire::BadRequest& bad) {
+        throw pg::SqlError("TD001", bad.what(), "Field: url", bad.hint);
+    }
     const std::string remark = pg::opt_text_arg(fcinfo, 2).value_or("");
     const store::AsOwner as_owner;
-    PG_RETURN_INT32(api::checked(store::subscribe(topic, url, remark), topic, url));
+    PG_RETURN_INT32(api::count_of(store::subscribe(topic, url, remark), topic, url));
 }
 
 DTM_FUNCTION(dtm_unsubscribe) {
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const std::string url = api::required(fcinfo, 1, "url", "empty url");
     const store::AsOwner as_owner;
-    PG_RETURN_INT32(api::checked(store::unsubscribe(topic, url), topic, url));
+    PG_RETURN_INT32(api::count_of(store::unsubscribe(topic, url), topic, url));
 }
 
 DTM_FUNCTION(dtm_drop_topic) {
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const store::AsOwner as_owner;
-    PG_RETURN_INT32(api::checked(store::remove_topic(topic), topic, {}));
+    PG_RETURN_INT32(api::count_of(store::drop_topic(topic), topic));
 }

@@ -3,7 +3,7 @@
 
 #include "hub/settings.hpp"
 #include "store/new_gid.hpp"
-#include "store/subscription.hpp"
+#include "store/subscribers.hpp"
 
 #include <array>
 
@@ -48,13 +48,6 @@ std::optional<Command> command_of(Route route) {
     }
 }
 
-std::string described(const wire::BadRequest& bad) {
-    std::string text = bad.what();
-    if (!bad.path.empty()) text += " (" + bad.path + ")";
-    if (!bad.hint.empty()) text += ". " + bad.hint;
-    return text;
-}
-
 store::TransCommand trans_command(Job& job, Command command, const wire::TopicLookup& topics) {
     wire::TransCall call = job.rpc ? wire::parse_trans(job.rpc->params, command, topics)
                                    : wire::parse_trans(job.body, command, topics);
@@ -79,9 +72,7 @@ void read_body(Job& job, const wire::TopicLookup& topics) {
             job.command = std::move(made);
         }
     } catch (const wire::BadRequest& bad) {
-        // dtm's binder of registerBranch answers 400, its decoder of transactions 500 (1.7a).
-        const bool bound = job.route == Route::register_branch && !job.rpc;
-        job.answer = failure_answer(bound ? Kind::bad_body : Kind::error, described(bad));
+        job.answer = Answer{wire::refusal(bad), {}};
     }
 }
 

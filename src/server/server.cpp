@@ -121,9 +121,8 @@ void Server::take_batch() {
 }
 
 void Server::command(const std::vector<store::TransCommand>& commands,
-                     const std::vector<Job*>& commanders, core::Time now) {
+                     const std::vector<Job*>& commanders, Oid role, core::Time now) {
     if (commands.empty()) return;
-    const Oid role = api_role();
     DTM_CRASH_POINT("server.executing");
     std::vector<store::CommandResult> results =
         store::execute(commands, role, now, hub::policy(), careful_);
@@ -141,19 +140,33 @@ void Server::execute(core::Time now) {
         commands.push_back(*job.command);
         commanders.push_back(&job);
     }
+    touched_.clear();
     try {
-        command(commands, commanders, now);
+        const Oid role = api_role();
+        command(commands, commanders, role, now);
+        for (Job& job : batch_) {
+            if (!job.answer && needs_read(job)) job.answer = answer_read(job, role, now, touched_);
+        }
     } catch (const pg::SqlError& error) {  // nothing was done: the settings, or the schema
-        for (Job* job : commanders) job->answer = failure_answer(Kind::error, described(error));
-    }
-    for (Job& job : batch_) {
-        if (!job.answer && needs_read(job)) job.answer = read(job, now);
+        for (Job& job : batch_) {
+            if (!job.answer) job.answer = failure_answer(Kind::error, described(error));
+        }
     }
     DTM_CRASH_POINT("server.executed");
 }
 
+// What the coordinator has to look at.
+void Server::take_note(Job& job) {
+    const bool changed = job.result && job.result->what == What::done && job.result->changed;
+    if (!changed || job.command->what == core::Command::register_branch) return;
+    written_.push_back({std::string(gid_of(job)), std::move(*job.result)});
+}
+
 void Server::finish(Job& job, core::Time now) {
-    if (job.answer) return reply(job, *job.answer);
+    if (job.answer) {
+        take_note(job);
+        return reply(job, *job.answer);
+    }
     store::CommandResult& result = *job.result;
     switch (result.what) {
         case What::busy:
@@ -174,7 +187,7 @@ void Server::finish(Job& job, core::Time now) {
             break;
     }
     const bool waits = asks_to_wait(job) && !core::is_final(result.status);
-    if (result.changed) written_.push_back(std::move(result));
+    take_note(job);
     if (waits) {
         waiting_[std::string(gid_of(job))].push_back({std::move(job), now});
     } else {
@@ -190,6 +203,8 @@ void Server::committed(core::Time now) {
     std::vector<Job> batch;
     batch.swap(batch_);
     for (Job& job : batch) finish(job, now);
+    for (std::string& gid : touched_) written_.push_back({std::move(gid), {}});
+    touched_.clear();
 }
 
 void Server::alone(core::Time now) {
@@ -221,8 +236,8 @@ void Server::alone(core::Time now) {
     }
 }
 
-std::vector<store::CommandResult> Server::take_written() {
-    std::vector<store::CommandResult> written;
+std::vector<Server::Written> Server::take_written() {
+    std::vector<Written> written;
     written.swap(written_);
     return written;
 }

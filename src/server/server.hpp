@@ -49,9 +49,12 @@ public:
     bool executing() const { return !batch_.empty(); }
     void alone(core::Time now);
 
-    // What committed() wrote, for the coordinator: transactions to take up, each with its
-    // CommandResult; the vector is the caller's.
-    std::vector<store::CommandResult> take_written();
+    // What committed() wrote, for the coordinator: transactions to take up.
+    struct Written {
+        std::string gid;
+        store::CommandResult row;
+    };
+    std::vector<Written> take_written();
     // Gids whose round somebody waits for.
     bool is_awaited(const std::string& gid) const { return waiting_.contains(gid); }
     std::vector<std::string> awaited() const;
@@ -71,7 +74,8 @@ private:
 
     void take_batch();
     void command(const std::vector<store::TransCommand>& commands,
-                 const std::vector<Job*>& commanders, core::Time now);
+                 const std::vector<Job*>& commanders, Oid role, core::Time now);
+    void take_note(Job& job);
     void finish(Job& job, core::Time now);
     void reply(const Job& job, const Answer& answer);
 
@@ -84,7 +88,8 @@ private:
     std::vector<Job> locked_;
     core::Time locked_until_{};
     std::vector<Job> batch_;
-    std::vector<store::CommandResult> written_;
+    std::vector<Written> written_;
+    std::vector<std::string> touched_;  // rows that a read made due
     std::unordered_map<std::string, std::vector<Waiting>> waiting_;
     std::vector<net::HttpRequest> requests_;
     std::vector<net::HttpAnswer> answers_;

@@ -46,19 +46,15 @@ struct CallId {
 };
 constexpr std::uint64_t alert_call = 0;  // transactions count from 1
 
+// A row that says nothing and was not just inserted admits every action. That is more than what
+// happened where a client has submitted or aborted it in this life, and costs nothing: a message
+// has no way back, tcc and xa undo all of their branches anyway, and a saga that is prepared says
+// how far it is.
 core::State state_of(const store::Row& row, const core::Request& request, TransactionId first_xid) {
-    core::State state;
-    if (row.progress) {
-        state.status = row.status;
-        state.create_time = row.create_time;
-        wire::decode_progress(request, *row.progress, state);
-    } else if (row.version == 1 && TransactionIdFollowsOrEquals(row.xmin, first_xid)) {
-        state = core::initial_state(request, row.status, row.create_time);
-    } else {
-        state = core::recovered_fresh_state(request, row.status, row.create_time);
-    }
-    state.rollback_reason = row.rollback_reason;
-    return state;
+    const bool born_here =
+        row.version == 1 && TransactionIdFollowsOrEquals(row.xmin, first_xid) && !row.progress;
+    return born_here ? core::initial_state(request, row.status, row.create_time)
+                     : store::state_of(row, request);
 }
 
 hub::Counter counter_of(core::Result result) {
@@ -118,11 +114,10 @@ store::Settlement settlement_of(const Active& a) {
         s.attempts += static_cast<std::int32_t>(b.action.attempts + b.compensate.attempts);
     }
     s.attempts += static_cast<std::int32_t>(a.state.query.attempts);
-    // Only a row that was never written can be finished by saying nothing: version 1 has no
-    // progress.
-    s.clean_success = a.version == 1 && is_clean_success(a);
+    s.clean_success = a.silent && is_clean_success(a);
     if (s.clean_success) return s;
-    s.progress = wire::encode_progress(a.state);
+    // Who reads it again finds branches that are not known here: their number would not fit.
+    if (!a.state.outdated) s.progress = wire::encode_progress(a.state);
     s.interval_s =
         static_cast<std::int32_t>(core::current_interval(*a.request, a.state, policy).count());
     s.due = core::next_due(*a.request, a.state, policy);
@@ -134,13 +129,14 @@ store::Settlement settlement_of(const Active& a) {
 void Actives::add(const store::Row& row, TransactionId first_xid, bool asked_for, core::Time now) {
     if (by_gid_.contains(row.gid)) return;
     auto a = std::make_unique<Active>();
-    a->request =
-        std::make_shared<core::Request>(wire::decode_request(row.gid, row.type, row.request));
+    a->request = std::make_shared<core::Request>(store::request_of(row));
     a->state = state_of(row, *a->request, first_xid);
     a->version = row.version;
+    a->silent = !row.progress;
     a->insisting = asked_for;
-    a->seen_prepared = row.status == core::Status::prepared;
-    Active& kept = keep(std::move(a), row.request.size());
+    std::size_t bytes = row.request.size();
+    for (const wire::Registration& branch : row.registered) bytes += branch.data.size();
+    Active& kept = keep(std::move(a), bytes);
     decide(kept, core::Loaded{}, now);
     let_go_if_idle(kept, now);
 }
@@ -151,6 +147,7 @@ void Actives::add(const store::CommandResult& written, core::Time now) {
     a->state = core::initial_state(*a->request, written.status, written.create_time);
     a->state.rollback_reason = written.rollback_reason;
     a->version = written.version;
+    a->silent = written.silent;
     Active& kept = keep(std::move(a), size_of(*written.request));
     decide(kept, core::Loaded{}, now);
     let_go_if_idle(kept, now);
@@ -158,7 +155,7 @@ void Actives::add(const store::CommandResult& written, core::Time now) {
 
 std::optional<core::Outcome> Actives::waiting_since(const store::Row& row) {
     if (!row.progress) return std::nullopt;
-    const core::Request request = request_of(row);
+    const core::Request request = store::request_of(row);
     core::State state;
     wire::decode_progress(request, *row.progress, state);
     const core::OpState* waiting = nullptr;
@@ -392,13 +389,8 @@ void Actives::settled(Active& a, core::Time now) {
         forget(a);
         return;
     }
-    // Branches may have come between the look at a prepared tcc or xa and its timeout; since the
-    // decision is written, no more can.
-    const bool registers =
-        a.request->type == core::TransType::tcc || a.request->type == core::TransType::xa;
-    if (registers && a.seen_prepared && a.state.status != core::Status::prepared) {
-        return changed_by_others(a);
-    }
+    if (a.state.outdated) return changed_by_others(a);  // by clients who registered branches
+    a.silent = false;
     std::vector<core::Call> held;
     held.swap(a.held);
     for (const core::Call& call : held) release(a, call);

@@ -28,10 +28,10 @@ struct Active {
     core::State state;
     std::size_t bytes = 0;        // of the stored request
     std::int64_t version = 0;     // of the row as last read or written
+    bool silent = false;          // the row, as last read or written, has no progress text
     std::uint32_t in_flight = 0;  // calls released and unanswered
     core::Write dirty = core::Write::none;
     bool begun = false;              // a call has left in this life
-    bool seen_prepared = false;      // its row was, when it was read
     bool insisting = false;          // see Actives::add
     bool listed = false;             // in Actives::dirty_, once, whatever `dirty` has become since
     std::vector<core::Call> held;    // calls that leave after the next settle

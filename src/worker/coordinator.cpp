@@ -447,18 +447,13 @@ void Coordinator::turn() {
 
 void Coordinator::take_up(core::Time now) {
     if (!server_) return;
-    for (store::CommandResult& written : server_->take_written()) {
-        const std::string gid = written.request ? written.request->gid : std::string();
-        if (gid.empty()) continue;
+    for (auto& [gid, row] : server_->take_written()) {
         if (workers_ > 1 && hub::slice_of(gid, workers_) != worker_) {
             hub::announce(gid);
-        } else if (core::is_final(written.status)) {
-            hub::announce_finished(gid);
-            if (Active* a = actives_.find(gid)) actives_.changed_by_others(*a);
-        } else if (actives_.find(gid) != nullptr || !written.silent) {
+        } else if (actives_.find(gid) != nullptr || !row.request || !row.silent) {
             touched_.push_back(gid);
-        } else if (written.status != core::Status::prepared && room() > 0) {
-            actives_.add(written, now);
+        } else if (row.status != core::Status::prepared && room() > 0) {
+            actives_.add(row, now);
         }
     }
 }
