@@ -37,10 +37,6 @@ void check_gid(std::string_view gid, const Limits& limits) {
     const Path path(root, "gid");
     constexpr const char* rule =
         "A gid is text without control characters, quotes, semicolons and backslashes.";
-    constexpr const char* dtm_deletes =
-        " (A server of dtm deletes semicolons and line breaks from a gid, so that its client "
-        "cannot "
-        "find the transaction by it.)";
     if (gid.empty()) path.fail("the gid is empty", rule);
     if (gid.size() > limits.max_gid_bytes) {
         path.fail("the gid is " + std::to_string(gid.size()) + " bytes long, the limit is " +
@@ -51,10 +47,10 @@ void check_gid(std::string_view gid, const Limits& limits) {
     }
     for (std::size_t i = 0; i < gid.size(); ++i) {
         if (const auto what = objection(gid, i); !what.empty()) {
-            // dtm deletes these, and the client never finds its transaction again (D38).
-            const bool deleted_by_dtm = gid[i] == ';' || gid[i] == '\n' || gid[i] == '\r';
+            // Their clients got away with these, and did not find their transaction again (D38).
+            const bool deleted = gid[i] == ';' || gid[i] == '\n' || gid[i] == '\r';
             path.fail("the gid has " + std::string(what) + " at byte " + std::to_string(i + 1),
-                      deleted_by_dtm ? std::string(rule) + dtm_deletes : rule);
+                      rule + std::string(deleted ? " (A dtm server deletes it silently.)" : ""));
         }
     }
 }
