@@ -18,6 +18,7 @@ extern "C" {
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 namespace dtm::worker {
 namespace {
@@ -460,6 +461,7 @@ void Coordinator::take_up(core::Time now) {
 
 bool Coordinator::database_round(const std::vector<std::string>& announced, bool sweeping,
                                  core::Time now) {
+    const bool apart = std::exchange(settle_apart_, false);
     try {
         pg::Transaction transaction;
         {
@@ -467,7 +469,7 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
             load(announced, now);
             if (sweeping) load_due(now);
             send();
-            if (server_) server_->execute(pg::now());
+            if (server_ && !apart) server_->execute(pg::now());
             settler_.write(pg::now());
         }
         transaction.commit();
@@ -478,6 +480,7 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
             // Nobody knows whose error it is: requests are executed one by one, and what was to be
             // settled is settled in the next turn.
             settler_.postpone();
+            settle_apart_ = true;
             server_->alone(now);
             return false;
         }

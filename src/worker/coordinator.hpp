@@ -72,6 +72,7 @@ private:
     bool api_open_ = false;
     std::optional<core::Time> api_shown_;
     std::optional<core::Time> others_seen_;
+    bool settle_apart_ = false;         // a transaction of both failed: who was it?
     std::vector<std::string> touched_;  // rows that the API wrote and that are to be read
     std::vector<net::Reply> replies_;
     std::unordered_set<std::string> asked_for_;  // in this turn, by a session; see accept()
