@@ -50,6 +50,9 @@ private:
     // Clients that wait for transactions of another coordinator's slice.
     void look_after_others(core::Time now);
     void look_after_api(core::Time now);
+    // When the API wants a turn by itself.
+    std::optional<core::Time> api_due(core::Time now) const;
+    void tell_who_waits(const store::Row& row);
     bool silent() const { return foreign_.has_value() || paused_; }
     void become_foreign(const std::string& why);
     void show_endpoints(core::Time now);
