@@ -44,7 +44,6 @@ private:
     // Reads the standing orders and whose database this is; at the start, when told, and now and
     // then.
     void look_around(core::Time now);
-    // Nothing is begun: an operator said so, or the transactions are not ours (P15).
     // What the API wrote in this turn: to be called now, or told to whom it concerns.
     void take_up(core::Time now);
     // Clients that wait for transactions of another coordinator's slice.
@@ -53,6 +52,7 @@ private:
     // When the API wants a turn by itself.
     std::optional<core::Time> api_due(core::Time now) const;
     void tell_who_waits(const store::Row& row);
+    // Nothing is begun: an operator said so, or the transactions are not ours (P15).
     bool silent() const { return foreign_.has_value() || paused_; }
     void become_foreign(const std::string& why);
     void show_endpoints(core::Time now);
