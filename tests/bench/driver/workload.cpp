@@ -10,20 +10,34 @@ namespace driver {
 
 namespace {
 
-using namespace std::string_literals;
-
-// Sixty bytes or so, as JSON text and as a JSON string that contains it.
-const std::string payload =
+// The bodies are those of dtm's Go client (dtm-compat.md, appendix B); $… is filled in.
+constexpr std::string_view payload =
     R"({"amount":30,"account":"a-benchmark-account","note":"sixty bytes or so"})";
-const std::string quoted_payload =
+constexpr std::string_view quoted_payload =
     R"("{\"amount\":30,\"account\":\"a-benchmark-account\",\"note\":\"sixty bytes or so\"}")";
+constexpr std::string_view saga_step = R"({"action":"$echo/action","compensate":"$echo/undo"})";
+constexpr std::string_view msg_step = R"({"action":"$echo/action"})";
+constexpr std::string_view saga_body =
+    R"({"gid":"$gid","trans_type":"saga",$wait"concurrent":false,"steps":[$steps],"payloads":[$payloads],"protocol":""})";
+constexpr std::string_view msg_body =
+    R"({"gid":"$gid","trans_type":"msg",$wait"concurrent":false,"steps":[$steps],"payloads":[$payloads],"query_prepared":"$echo/query","protocol":""})";
+constexpr std::string_view tcc_body =
+    R"({"gid":"$gid","trans_type":"tcc",$wait"concurrent":false,"protocol":""})";
+constexpr std::string_view tcc_branch =
+    R"({"gid":"$gid","trans_type":"tcc","branch_id":"$id","data":$payload,"confirm":"$echo/confirm","cancel":"$echo/cancel"})";
+constexpr std::string_view try_call =
+    "/try?branch_id=$id&dtm=$server&gid=$gid&op=try&trans_type=tcc";
 
-std::string gid() { return std::string(Template::placeholder()); }
+std::string replace(std::string text, std::string_view what, std::string_view by) {
+    for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size())
+        text.replace(at, what.size(), by);
+    return text;
+}
 
-std::string post(const Place& place, const std::string& path, const std::string& body) {
-    return "POST " + path + " HTTP/1.1\r\nHost: " + place.text() +
-           "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
-           "\r\n\r\n" + body;
+std::string repeat(std::string_view text, unsigned times) {
+    std::string list;
+    for (unsigned n = 0; n < times; ++n) list.append(n == 0 ? "" : ",").append(text);
+    return list;
 }
 
 std::string branch_id(unsigned n) {
@@ -34,59 +48,60 @@ std::string branch_id(unsigned n) {
 
 class Maker {
 public:
-    Maker(Workload& workload, const Target& target) : workload_(workload), target_(target) {
-        url_ = "http://" + target.participant.text() + "/";
-    }
+    Maker(Workload& workload, const Target& target) : workload_(workload), target_(target) {}
 
-    void saga() { call("submit", trans(steps(R"(,"compensate":")" + url_ + R"(undo")"))); }
+    void saga() { call("submit", listed(saga_body, saga_step)); }
 
     void msg() {
-        const auto body = trans(steps("") + R"(,"query_prepared":")" + url_ + R"(query")");
+        const auto body = listed(msg_body, msg_step);
         call("prepare", body);
         call("submit", body);
     }
 
     void tcc() {
-        call("prepare", trans(""));
+        call("prepare", std::string(tcc_body));
         for (unsigned n = 1; n <= workload_.branches; ++n) {
             const auto id = branch_id(n);
-            call("registerBranch", R"({"gid":")" + gid() + R"(","trans_type":"tcc","branch_id":")" +
-                                       id + R"(","data":)" + quoted_payload + R"(,"confirm":")" +
-                                       url_ + R"(confirm","cancel":")" + url_ + R"(cancel"})");
-            const auto path = "/try?branch_id="s + id + "&dtm=" + target_.server.host +
-                              "&gid=" + gid() + "&op=try&trans_type=tcc";
-            workload_.steps.push_back(
-                {Step::To::participant, false, Template(post(target_.participant, path, payload))});
+            call("registerBranch", replace(std::string(tcc_branch), "$id", id));
+            add(Step::To::participant, replace(std::string(try_call), "$id", id),
+                std::string(payload));
         }
-        call("submit", trans(""));
+        call("submit", std::string(tcc_body));
     }
 
 private:
-    std::string steps(const std::string& compensate) const {
-        std::string list, payloads;
-        for (unsigned n = 0; n < workload_.branches; ++n) {
-            const auto* comma = n == 0 ? "" : ",";
-            list += comma + R"({"action":")"s + url_ + R"(action")" + compensate + "}";
-            payloads += comma + quoted_payload;
-        }
-        return R"(,"steps":[)" + list + R"(],"payloads":[)" + payloads + "]";
-    }
-
-    std::string trans(const std::string& members) const {
-        return R"({"gid":")" + gid() + R"(","trans_type":")" + workload_.trans_type + R"(")" +
-               (workload_.wait_result ? R"(,"wait_result":true)" : "") + R"(,"concurrent":false)" +
-               members + R"(,"protocol":""})";
+    std::string listed(std::string_view body, std::string_view step) const {
+        return replace(replace(std::string(body), "$steps", repeat(step, workload_.branches)),
+                       "$payloads", repeat(quoted_payload, workload_.branches));
     }
 
     void call(const std::string& name, const std::string& body) {
+        add(Step::To::server, target_.path + "/" + name, body);
+        workload_.steps.back().submit = name == "submit";
+    }
+
+    void add(Step::To to, std::string path, std::string body) {
+        const auto& place = to == Step::To::server ? target_.server : target_.participant;
+        path = filled(std::move(path));
+        body = filled(std::move(body));
         workload_.steps.push_back(
-            {Step::To::server, name == "submit",
-             Template(post(target_.server, target_.path + "/" + name, body))});
+            {to, false,
+             Template("POST " + path + " HTTP/1.1\r\nHost: " + place.text() +
+                      "\r\nContent-Type: application/json\r\nContent-Length: " +
+                      std::to_string(body.size()) + "\r\n\r\n" + body)});
+    }
+
+    std::string filled(std::string text) const {
+        text = replace(std::move(text), "$payload", quoted_payload);
+        text = replace(std::move(text), "$wait",
+                       workload_.wait_result ? R"("wait_result":true,)" : "");
+        text = replace(std::move(text), "$echo", "http://" + target_.participant.text());
+        text = replace(std::move(text), "$server", target_.server.text());
+        return replace(std::move(text), "$gid", Template::placeholder());
     }
 
     Workload& workload_;
     const Target& target_;
-    std::string url_;
 };
 
 }  // namespace
