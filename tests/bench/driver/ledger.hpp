@@ -42,7 +42,7 @@ public:
         std::uint64_t repeated = 0;  // finishing calls of branches that had theirs before
         std::uint64_t foreign = 0;   // of other transactions, e.g. of an earlier run
     };
-    // Once the participant's thread has ended.
+    // When nothing arrives any more.
     Calls calls() const;
 
 private:
