@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
-#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -50,6 +49,12 @@ constexpr const char* usage =
     "  --echo-host ADDRESS   IPv4 address where the participant listens, default 127.0.0.1\n"
     "  --echo-port PORT      and its port, default 29870\n";
 
+std::string plain(double number) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", number);
+    return text;
+}
+
 class Flags {
 public:
     void set(const std::vector<std::string>& words) {
@@ -67,8 +72,8 @@ public:
         const double found = std::strtod(value.c_str(), &end);
         if (value.empty() || *end != '\0' || !(found >= low && found <= high))
             throw std::runtime_error(std::string(name) + " " + (value.empty() ? "(none)" : value) +
-                                     ": a number from " + std::to_string(std::lround(low)) +
-                                     " to " + std::to_string(std::lround(high)) + " is needed");
+                                     ": a number from " + plain(low) + " to " + plain(high) +
+                                     " is needed");
         return found;
     }
 
@@ -150,8 +155,8 @@ std::string run(const Flags& flags, Echo& echo) {
     const auto sample = static_cast<unsigned>(flags.number("--sample", 0, 10000));
     const auto longest = static_cast<Nanos>(flags.number("--drain", 0, 3600) * per_second);
 
-    // More than one thread sends.
-    const auto most = static_cast<std::uint32_t>((plan.seconds + plan.warmup) * 50000) + 1000;
+    // What one thread can send.
+    const auto most = static_cast<std::uint32_t>((plan.seconds + plan.warmup) * 100000) + 1000;
     Ledger ledger(new_run(), workload.trans_type, workload.branches, most);
     struct Counting {
         Echo& echo;
