@@ -65,7 +65,7 @@ class Cpu:
 
 
 def build(*programs):
-    subprocess.run(["make", "-s", "-C", str(HERE), *programs], check=True)
+    subprocess.run(["make", "-s", "-j2", "-C", str(HERE), *programs], check=True)
 
 
 def percentile(values, q):
