@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from api import Api, listen_settings, wait_listening  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from dtm import Dtm  # noqa: E402
 from service import Service  # noqa: E402
@@ -79,6 +80,21 @@ def shared_cluster(one):
     with running_cluster("shared", {"autovacuum": "off", "dtm.alert_webhook": one.url("ok/alert"),
                                     "dtm.alert_retry_limit": 3}) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def api_cluster(one):
+    """The cluster of all tests that talk to the API server and kill nothing."""
+    with running_cluster("api", {"autovacuum": "off", **listen_settings()}) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def api(api_cluster, session):
+    """The API server of that cluster."""
+    api = wait_listening(Api(api_cluster, session(api_cluster)))
+    yield api
+    api.close()
 
 
 @pytest.fixture
