@@ -5,6 +5,7 @@ client sends.
 """
 import http.client
 import json
+import re
 import socket
 import ssl
 import threading
@@ -183,6 +184,61 @@ def wait_listening(api):
     wait_until(answers, f"the API of {api.cluster.name} answers")
     return api
 
+
+# --- what is submitted again and again -------------------------------------------------------------
+
+def saga(api, *steps, gid=None, op="submit", answer=None, **fields):
+    """Submits a saga; steps are (action, compensate). Returns its gid, or answer and gid when told to."""
+    gid = gid or api.new_gid("saga")
+    body = {"gid": gid, "trans_type": "saga", "steps": [{"action": a, "compensate": c} for a, c in steps],
+            "payloads": [f'{{"n":{n}}}' for n, _ in enumerate(steps, 1)], **fields}
+    if answer:
+        return api.post(op, body), gid
+    api.done(op, body)
+    return gid
+
+
+def msg(api, *actions, gid=None, op="submit", answer=None, **fields):
+    gid = gid or api.new_gid("msg")
+    body = {"gid": gid, "trans_type": "msg", "steps": [{"action": a} for a in actions],
+            "payloads": [f'{{"n":{n}}}' for n, _ in enumerate(actions, 1)], **fields}
+    if answer:
+        return api.post(op, body), gid
+    api.done(op, body)
+    return gid
+
+
+def both(one, mode, name="s"):
+    return one.url(f"{mode}/{name}"), one.url(f"ok/undo-{name}")
+
+
+# --- metrics ---------------------------------------------------------------------------------------
+
+SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\})? (\S+)')
+
+
+def metrics(api):
+    """{(name, labels as a frozenset): value}; every line must be Prometheus text."""
+    answer = api.request("GET", "/api/metrics")
+    assert answer.status == 200 and answer.type.startswith("text/plain"), answer
+    found, types = {}, {}
+    for line in answer.text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            types[name] = kind
+        elif line and not line.startswith("#"):
+            name, labels, value = SAMPLE.fullmatch(line).groups()
+            pairs = frozenset(re.findall(r'([a-z_]+)="((?:[^"\\]|\\.)*)"', labels or ""))
+            assert (name, pairs) not in found, line
+            found[name, pairs] = float(value)
+    return found, types
+
+
+def value(found, name, **labels):
+    return sum(v for (n, pairs), v in found.items() if n == name and set(labels.items()) <= pairs)
+
+
+# --- bytes -----------------------------------------------------------------------------------------
 
 class Raw:
     """A socket to the API, with as much HTTP as the test writes itself."""

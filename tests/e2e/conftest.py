@@ -5,7 +5,7 @@ the server log. After every test the log of every cluster is read: a line that n
 """
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -95,6 +95,19 @@ def api(api_cluster, session):
     api = wait_listening(Api(api_cluster, session(api_cluster)))
     yield api
     api.close()
+
+
+@pytest.fixture
+def server(session):
+    """Starts a cluster with an API server, server(setting=value); returns the Api."""
+    with ExitStack() as stack:
+        def start(client=None, wait=True, **settings):
+            settings = {**listen_settings(), **{k.replace("__", "."): v for k, v in settings.items()}}
+            cluster = stack.enter_context(running_cluster("server", settings))
+            api = Api(cluster, session(cluster), **(client or {}))
+            stack.callback(api.close)
+            return wait_listening(api) if wait else api
+        yield start
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from api import JSON, SUCCESS
+from api import JSON, SUCCESS, metrics, value
 from cluster import wait_until
 from dtm import step
 
@@ -292,30 +292,6 @@ def test_scan_kv(api, one):
 
 
 # --- metrics ---------------------------------------------------------------------------------------
-
-SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\})? (\S+)')
-
-
-def metrics(api):
-    """{(name, labels as a frozenset): value}; every line must be Prometheus text."""
-    answer = api.request("GET", "/api/metrics")
-    assert answer.status == 200 and answer.type.startswith("text/plain"), answer
-    found, types = {}, {}
-    for line in answer.text.splitlines():
-        if line.startswith("# TYPE "):
-            _, _, name, kind = line.split(" ")
-            types[name] = kind
-        elif line and not line.startswith("#"):
-            name, labels, value = SAMPLE.fullmatch(line).groups()
-            pairs = frozenset(re.findall(r'([a-z_]+)="((?:[^"\\]|\\.)*)"', labels or ""))
-            assert (name, pairs) not in found, line
-            found[name, pairs] = float(value)
-    return found, types
-
-
-def value(found, name, **labels):
-    return sum(v for (n, pairs), v in found.items() if n == name and set(labels.items()) <= pairs)
-
 
 def test_metrics_have_dtms_names_and_count(api, one):
     before, types = metrics(api)

@@ -133,8 +133,8 @@ def rpc_url(service, name, status=200, **body):
 def submit(api, *actions, trans_type="saga", payload='{"amount":30}', compensate="", **fields):
     gid = api.new_gid()
     answer = api.post("submit", gid=gid, trans_type=trans_type, protocol="json-rpc",
-                      steps=[{"action": a, "compensate": compensate} for a in actions], payloads=[payload] * len(actions),
-                      **fields)
+                      steps=[{"action": a, "compensate": compensate} for a in actions],
+                      payloads=[payload] * len(actions), **fields)
     return answer, gid
 
 

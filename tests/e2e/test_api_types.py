@@ -6,32 +6,8 @@ import time
 
 import pytest
 
+from api import both, msg, saga
 from cluster import wait_until
-
-
-def saga(api, *steps, gid=None, op="submit", answer=None, **fields):
-    """Submits a saga; steps are (action, compensate). Returns its gid, or answer and gid when told to."""
-    gid = gid or api.new_gid("saga")
-    body = {"gid": gid, "trans_type": "saga", "steps": [{"action": a, "compensate": c} for a, c in steps],
-            "payloads": [f'{{"n":{n}}}' for n, _ in enumerate(steps, 1)], **fields}
-    if answer:
-        return api.post(op, body), gid
-    api.done(op, body)
-    return gid
-
-
-def msg(api, *actions, gid=None, op="submit", answer=None, **fields):
-    gid = gid or api.new_gid("msg")
-    body = {"gid": gid, "trans_type": "msg", "steps": [{"action": a} for a in actions],
-            "payloads": [f'{{"n":{n}}}' for n, _ in enumerate(actions, 1)], **fields}
-    if answer:
-        return api.post(op, body), gid
-    api.done(op, body)
-    return gid
-
-
-def both(one, mode, name="s"):
-    return one.url(f"{mode}/{name}"), one.url(f"ok/undo-{name}")
 
 
 def outcome(answer):
