@@ -63,13 +63,13 @@ class Answer:
 class Api:
     """One connection; threads take one each. `db`: a session in the same database, for looking and cleaning."""
 
-    def __init__(self, cluster, db=None, token=None, tls=None):
-        self.cluster, self.db, self.token, self.tls = cluster, db, token, tls
+    def __init__(self, cluster, db=None, token=None, tls=None, address=None):
+        self.cluster, self.db, self.token, self.tls, self.address = cluster, db, token, tls, address
         self.mine = threading.local()
 
     def connect(self, timeout=DEADLINE):
         """A connection of its own for whoever asks."""
-        host, port = address_of(self.cluster)
+        host, port = self.address or address_of(self.cluster)
         if self.tls:
             context = ssl.create_default_context(cafile=self.tls)
             return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
