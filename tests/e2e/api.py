@@ -104,10 +104,10 @@ class Api:
 
     # --- the routes of dtm -------------------------------------------------------------------------
 
-    def get(self, op, **parameters):
+    def get(self, op, /, **parameters):
         return self.request("GET", BASE + op + ("?" + urlencode(parameters) if parameters else ""))
 
-    def post(self, op, body=None, **fields):
+    def post(self, op, body=None, /, **fields):
         """body: bytes, text, or an object; or the object's fields as keywords."""
         return self.request("POST", BASE + op, fields if body is None else body)
 
@@ -119,13 +119,13 @@ class Api:
     def new_gid(self, hint="api"):
         return self.db.new_gid(hint)
 
-    def done(self, op, body=None, **fields):
+    def done(self, op, body=None, /, **fields):
         """A POST that must succeed with nothing to say."""
         answer = self.post(op, body, **fields)
         assert (answer.status, answer.json) == (200, SUCCESS), answer
         return answer
 
-    def refused(self, status, text, op, body=None, **fields):
+    def refused(self, status, text, op, body=None, /, **fields):
         """A POST that must be refused; returns the message. dtm_result is as 1.2 says."""
         answer = self.post(op, body, **fields)
         assert answer.status == status, answer
