@@ -1,5 +1,7 @@
 #include "net/answer_header.hpp"
 
+#include "net/asio.hpp"
+
 #include <boost/beast/http/status.hpp>
 
 #include <algorithm>

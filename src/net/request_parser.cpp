@@ -2,9 +2,10 @@
 // n >= 5) fails for a chunked body that arrives byte by byte. Bytes of a client must not end the
 // process; what is read without the assertion is right.
 #define BOOST_DISABLE_ASSERTS
-#define BOOST_ASIO_DISABLE_FENCED_BLOCK
 
 #include "net/request_parser.hpp"
+
+#include "net/asio.hpp"
 
 #include <boost/beast/http/basic_parser.hpp>
 
@@ -21,7 +22,7 @@ using boost::beast::iequals;
 using boost::beast::string_view;
 
 // A body grows as it comes; only this much is reserved because a client announces it.
-constexpr std::size_t largest_reservation = 16 * 1024;
+constexpr std::size_t largest_reservation = 16UL * 1024;
 
 // What is kept of a request.
 struct Request {

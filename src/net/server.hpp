@@ -48,9 +48,9 @@ struct ListenerState {
     std::string listening;  // address in use; empty: nobody listens
     std::string error;      // why not, e.g. "bind 127.0.0.1:36789: Address already in use"
     std::uint32_t connections = 0;
-    std::uint64_t accepted = 0, requests = 0,
-                  refused = 0;  // refused: answered here (400, 401, 408,
-                                // 413, 431, 503) or closed for want of room
+    std::uint64_t accepted = 0, requests = 0;
+    // Answered here (400, 401, 408, 413, 431, 501, 503), or closed for want of room.
+    std::uint64_t refused = 0;
 };
 
 }  // namespace dtm::net
