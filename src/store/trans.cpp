@@ -340,11 +340,7 @@ std::int64_t purge_finished(core::Time older_than, int limit) {
         "   ORDER BY COALESCE(finish_time, rollback_time) LIMIT $2 FOR UPDATE SKIP LOCKED))"
         " RETURNING gid, trans_type OPERATOR(pg_catalog.=) ANY ('{saga,msg}'::pg_catalog.text[])",
         {TIMESTAMPTZOID, INT8OID});
-    static Statement events(
-        "DELETE FROM dtm.event WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-        "  SELECT ctid FROM dtm.event WHERE time OPERATOR(pg_catalog.<) $1 LIMIT $2))",
-        {TIMESTAMPTZOID, INT8OID});
-    Args args, event_args;
+    Args args;
     args.time(older_than).int8(limit);
     const pg::Rows gone = finished.execute(args);
     std::vector<std::string_view> with_branches;
@@ -352,10 +348,18 @@ std::int64_t purge_finished(core::Time older_than, int limit) {
         if (!gone.boolean(i, 2)) with_branches.push_back(gone.text(i, 1));
     }
     delete_registered(with_branches);
-    const auto removed = static_cast<std::int64_t>(gone.processed());
-    if (removed == limit) return removed;
-    event_args.time(older_than).int8(limit);
-    return static_cast<std::int64_t>(events.execute(event_args).processed());
+    return static_cast<std::int64_t>(gone.processed());
+}
+
+std::int64_t purge_events(core::Time older_than, int limit) {
+    if (!table_exists("event")) return 0;
+    static Statement events(
+        "DELETE FROM dtm.event WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+        "  SELECT ctid FROM dtm.event WHERE time OPERATOR(pg_catalog.<) $1 LIMIT $2))",
+        {TIMESTAMPTZOID, INT8OID});
+    Args args;
+    args.time(older_than).int8(limit);
+    return static_cast<std::int64_t>(events.execute(args).processed());
 }
 
 }  // namespace dtm::store
