@@ -104,15 +104,13 @@ std::vector<Row> load(std::span<const std::string> gids) {
     return read_rows(statement.execute(args));
 }
 
-std::vector<Row> load_locked(std::span<const std::string_view> gids, bool skip_locked) {
-    static const std::string wait_sql =
+std::vector<Row> load_locked(std::span<const std::string_view> gids) {
+    static const std::string sql =
         select_sql("gid OPERATOR(pg_catalog.=) ANY ($1) FOR NO KEY UPDATE");
-    static const std::string skip_sql = wait_sql + " SKIP LOCKED";
-    static Statement wait(wait_sql.c_str(), {TEXTARRAYOID});
-    static Statement skip(skip_sql.c_str(), {TEXTARRAYOID});
+    static Statement statement(sql.c_str(), {TEXTARRAYOID});
     Args args;
     args.texts(gids);
-    return read_rows((skip_locked ? skip : wait).execute(args));
+    return read_rows(statement.execute(args));
 }
 
 std::vector<Row> load_waiting(core::Time after, std::string_view after_gid, long limit) {

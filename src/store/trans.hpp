@@ -47,9 +47,8 @@ struct Row {
 // Unknown gids are left out.
 std::vector<Row> load(std::span<const std::string> gids);
 std::optional<Row> load_one(std::string_view gid);
-// The same, locked until the end of the transaction against all writers. skip_locked: rows that
-// somebody holds are left out instead of being waited for.
-std::vector<Row> load_locked(std::span<const std::string_view> gids, bool skip_locked);
+// The same, locked until the end of the transaction against all writers.
+std::vector<Row> load_locked(std::span<const std::string_view> gids);
 // Locks, until the end of the transaction, what can be locked at once; returns the indices of those
 // that somebody else holds.
 std::vector<std::size_t> held_by_others(std::span<const std::string_view> gids);
