@@ -135,7 +135,7 @@ std::string skip(const std::string& gid, const std::string& branch_id,
     auto due = core::next_due(progress.request, progress.state, hub::policy());
     if (due) due = std::max(*due, now);
     store::write_progress(gid, wire::encode_progress(progress.state), due, now);
-    const std::string op(
+    std::string op(
         wire::op_name(progress.request, forward ? core::Op::action : core::Op::compensate));
     store::record_event(gid, "skip", role, with_reason(op + " of branch " + branch_id, reason));
     DTM_CRASH_POINT("api.skip_written");

@@ -106,9 +106,9 @@ CREATE FUNCTION @extschema@.dtm_abort(gid pg_catalog.text, reason pg_catalog.tex
 COMMENT ON FUNCTION @extschema@.dtm_abort(pg_catalog.text, pg_catalog.text) IS
 'Gives up a transaction that is prepared: a msg fails, of a tcc or xa all branches are rolled back.
 Takes effect when this transaction commits. reason becomes its rollback_reason. Returns the new
-status: failed or aborting. A tcc or xa that is aborting already is left as it is. Errors: TD001 gid
-is NULL, TD003 it is submitted or finished, or cannot be aborted (saga, workflow), TD004 unknown
-gid, 25006 read-only transaction or standby.';
+status: failed or aborting. A tcc or xa that is aborting already is tried again at once. Errors:
+TD001 gid is NULL, TD003 it is submitted or finished, or cannot be aborted (saga, workflow), TD004
+unknown gid, 25006 read-only transaction or standby.';
 
 CREATE FUNCTION @extschema@.dtm_register_branch(request pg_catalog.jsonb)
   RETURNS pg_catalog.bool

@@ -220,6 +220,7 @@ void Executor::carry_out(const std::vector<Change>& changes) {
 void Executor::carry_out_registrations(const std::vector<std::size_t>& which) {
     if (which.empty()) return;
     std::vector<const wire::Registration*> rows;
+    rows.reserve(which.size());
     for (const std::size_t i : which) rows.push_back(&commands_[i].registration);
     const std::vector<bool> inserted = insert_registered(rows, role_, now_);
     for (std::size_t k = 0; k < which.size(); ++k) {

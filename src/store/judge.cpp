@@ -26,7 +26,7 @@ void Executor::judge_open() {
     for (std::size_t i = 0; i < commands_.size(); ++i) {
         if (!answered_[i]) gids.push_back(commands_[i].gid());
     }
-    const std::vector<Row> rows = load_locked(gids, careful_);
+    const std::vector<Row> rows = load_locked(gids);  // find_busy() has seen whom it would wait for
     std::unordered_map<std::string_view, const Row*> by_gid;
     for (const Row& row : rows) by_gid.emplace(row.gid, &row);
     creations_.clear();

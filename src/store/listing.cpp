@@ -25,6 +25,11 @@ constexpr long max_chunk = 5000;
 constexpr int max_page = 1000;
 constexpr std::size_t max_bytes = std::size_t{16} << 20;
 constexpr std::size_t rows_per_read = 50;
+// The year 5138: filters may name any time, and a timestamptz must hold it.
+constexpr core::Time latest{core::Micros{100000000000000000}};
+Datum bounded(core::Time time) {
+    return TimestampTzGetDatum(pg::to_timestamptz(std::clamp(time, core::Time{}, latest)));
+}
 
 }  // namespace
 
@@ -45,6 +50,7 @@ std::optional<Position> parse_position(std::string_view text) {
     std::int64_t micros = 0;
     const auto time = std::from_chars(text.data(), end, micros);
     if (time.ec != std::errc() || time.ptr == end || *time.ptr != '-') return std::nullopt;
+    if (micros < 0 || micros > latest.time_since_epoch().count()) return std::nullopt;
     Position position{core::Time(core::Micros(micros)), {}};
     for (const char* p = time.ptr + 1; p != end; p += 2) {
         unsigned byte = 0;
@@ -79,13 +85,11 @@ std::vector<Key> look(const TransFilter& filter, const std::optional<Position>& 
         " ORDER BY create_time DESC, gid DESC LIMIT $7",
         {TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, INT8OID});
     Args args;
-    args.datum(filter.from ? TimestampTzGetDatum(pg::to_timestamptz(*filter.from))
-                           : TimestampTzGetDatum(DT_NOBEGIN));
+    args.datum(filter.from ? bounded(*filter.from) : TimestampTzGetDatum(DT_NOBEGIN));
     if (after && (!filter.until || after->time <= *filter.until)) {
         args.time(after->time).text(std::string_view(after->name));
     } else {
-        args.datum(filter.until ? TimestampTzGetDatum(pg::to_timestamptz(*filter.until))
-                                : TimestampTzGetDatum(DT_NOEND));
+        args.datum(filter.until ? bounded(*filter.until) : TimestampTzGetDatum(DT_NOEND));
         args.null();
     }
     args.text(filter.status).text(filter.trans_type).oid(viewer).int8(limit);

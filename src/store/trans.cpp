@@ -104,15 +104,13 @@ std::vector<Row> load(std::span<const std::string> gids) {
     return read_rows(statement.execute(args));
 }
 
-std::vector<Row> load_locked(std::span<const std::string_view> gids, bool skip_locked) {
-    static const std::string wait_sql =
+std::vector<Row> load_locked(std::span<const std::string_view> gids) {
+    static const std::string sql =
         select_sql("gid OPERATOR(pg_catalog.=) ANY ($1) FOR NO KEY UPDATE");
-    static const std::string skip_sql = wait_sql + " SKIP LOCKED";
-    static Statement wait(wait_sql.c_str(), {TEXTARRAYOID});
-    static Statement skip(skip_sql.c_str(), {TEXTARRAYOID});
+    static Statement statement(sql.c_str(), {TEXTARRAYOID});
     Args args;
     args.texts(gids);
-    return read_rows((skip_locked ? skip : wait).execute(args));
+    return read_rows(statement.execute(args));
 }
 
 std::vector<Row> load_waiting(core::Time after, std::string_view after_gid, long limit) {
@@ -340,11 +338,7 @@ std::int64_t purge_finished(core::Time older_than, int limit) {
         "   ORDER BY COALESCE(finish_time, rollback_time) LIMIT $2 FOR UPDATE SKIP LOCKED))"
         " RETURNING gid, trans_type OPERATOR(pg_catalog.=) ANY ('{saga,msg}'::pg_catalog.text[])",
         {TIMESTAMPTZOID, INT8OID});
-    static Statement events(
-        "DELETE FROM dtm.event WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-        "  SELECT ctid FROM dtm.event WHERE time OPERATOR(pg_catalog.<) $1 LIMIT $2))",
-        {TIMESTAMPTZOID, INT8OID});
-    Args args, event_args;
+    Args args;
     args.time(older_than).int8(limit);
     const pg::Rows gone = finished.execute(args);
     std::vector<std::string_view> with_branches;
@@ -352,10 +346,18 @@ std::int64_t purge_finished(core::Time older_than, int limit) {
         if (!gone.boolean(i, 2)) with_branches.push_back(gone.text(i, 1));
     }
     delete_registered(with_branches);
-    const auto removed = static_cast<std::int64_t>(gone.processed());
-    if (removed == limit) return removed;
-    event_args.time(older_than).int8(limit);
-    return static_cast<std::int64_t>(events.execute(event_args).processed());
+    return static_cast<std::int64_t>(gone.processed());
+}
+
+std::int64_t purge_events(core::Time older_than, int limit) {
+    if (!table_exists("event")) return 0;
+    static Statement events(
+        "DELETE FROM dtm.event WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+        "  SELECT ctid FROM dtm.event WHERE time OPERATOR(pg_catalog.<) $1 LIMIT $2))",
+        {TIMESTAMPTZOID, INT8OID});
+    Args args;
+    args.time(older_than).int8(limit);
+    return static_cast<std::int64_t>(events.execute(args).processed());
 }
 
 }  // namespace dtm::store

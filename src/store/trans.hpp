@@ -47,9 +47,8 @@ struct Row {
 // Unknown gids are left out.
 std::vector<Row> load(std::span<const std::string> gids);
 std::optional<Row> load_one(std::string_view gid);
-// The same, locked until the end of the transaction against all writers. skip_locked: rows that
-// somebody holds are left out instead of being waited for.
-std::vector<Row> load_locked(std::span<const std::string_view> gids, bool skip_locked);
+// The same, locked until the end of the transaction against all writers.
+std::vector<Row> load_locked(std::span<const std::string_view> gids);
 // Locks, until the end of the transaction, what can be locked at once; returns the indices of those
 // that somebody else holds.
 std::vector<std::size_t> held_by_others(std::span<const std::string_view> gids);
@@ -98,8 +97,9 @@ SettleResult settle(std::span<const Settlement>, core::Time now, bool skip_locke
 // the version could not be read, any will do.
 void put_aside(std::string_view gid, std::int64_t version, std::string_view why);
 
-// Removes finished transactions with their branches, and what operators did, that are older; at
-// most so many. Nothing, where the SQL is that of a version without the index for it.
+// Removes finished transactions with their branches, or what operators did, that are older; at most
+// so many, and returns their number. Nothing, where the SQL is that of a version without them.
 std::int64_t purge_finished(core::Time older_than, int limit);
+std::int64_t purge_events(core::Time older_than, int limit);
 
 }  // namespace dtm::store

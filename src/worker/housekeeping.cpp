@@ -78,24 +78,31 @@ bool Housekeeping::purge(core::Time now) {
     return batch.more;
 }
 
-// Like purge(), for dtm.trans.
+// Like purge(), for dtm.trans and dtm.event. A transaction for each: whoever holds one of them does
+// not keep the other.
 bool Housekeeping::purge_finished(core::Time now) {
     if (hub::settings.retention_s == 0) return false;
-    const pg::Spi spi;
-    return store::purge_finished(now - core::Seconds{hub::settings.retention_s}, finished_batch) ==
-           finished_batch;
+    const core::Time older = now - core::Seconds{hub::settings.retention_s};
+    for (const auto remove : {store::purge_finished, store::purge_events}) {
+        const Unflushed unflushed;
+        pg::Transaction transaction;
+        std::int64_t removed = 0;
+        {
+            const pg::Spi spi;
+            removed = remove(older, finished_batch);
+        }
+        DTM_CRASH_POINT("worker.finished_removed");
+        transaction.commit();
+        DTM_CRASH_POINT("worker.retention_committed");
+        if (removed == finished_batch) return true;
+    }
+    return false;
 }
 
 void Housekeeping::turn(core::Time now) {
     next_ = now + between_looks;
     try {
-        const Unflushed unflushed;
-        pg::Transaction transaction;
-        const bool more = purge_finished(now);
-        DTM_CRASH_POINT("worker.finished_removed");
-        transaction.commit();
-        DTM_CRASH_POINT("worker.retention_committed");
-        if (more) {
+        if (purge_finished(now)) {
             const core::Time done = pg::now();
             const core::Time soon = done + (done - now) * times_longer;
             next_ = std::max<core::Time>(soon, done + between_finished);

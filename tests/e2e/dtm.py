@@ -115,6 +115,11 @@ class Dtm:
         return float(self.one("select extract(epoch from next_time - clock_timestamp()) from dtm.branch"
                               " where gid = %s and branch_id = %s and op = %s", gid, branch_id, op))
 
+    def until_over(self, gid):
+        """Waits until a transaction is due, by the clock of the database."""
+        wait_until(lambda: self.one("select next_cron_time < clock_timestamp() from dtm.trans where gid = %s", gid),
+                   f"{gid} is due")
+
     def passed_by(self, service):
         """Returns after the coordinator has taken, called and settled a transaction that was submitted
         now: whatever it was going to do about older ones at once, it has done."""

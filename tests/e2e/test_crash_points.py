@@ -1,9 +1,9 @@
 """Crash points: the server is killed at every named point of its code, in every story that passes it.
 
 A build of its own (make CRASH_POINTS=1) in a private copy of the PostgreSQL tree; nothing of it is installed.
-Prepared messages cannot be submitted from SQL yet: their query is not among the stories.
 Alone: pytest tests/e2e/test_crash_points.py -s shows the numbers; -k skip is one story.
 """
+import json
 import os
 import shutil
 import sys
@@ -96,6 +96,85 @@ def message(run):
     steps = run.out(undo=False), run.give(undo=False)
     run.begin(("msg", steps, {}, BOTH), ("msg", steps, {"concurrent": True}, BOTH))
     run.begin(("msg", steps, {"delay": 1}, BOTH))
+
+
+# --- the stories of what is prepared --------------------------------------------------------------------
+
+def prepare(run, kind, expected, **body):
+    """Prepares a transaction; returns its gid. To prepare one twice is to prepare it once."""
+    gid = f"{run.id}-{len(run.expected)}"
+    run.expected[gid] = expected
+    run.q("select dtm_prepare(%s::jsonb)", json.dumps({"gid": gid, "trans_type": kind, **body}))
+    return gid
+
+
+def register(run, gid, kind, branch_id, **branch):
+    """As prepare(), but for the steps of a workflow, of which the second one would be another's."""
+    request = json.dumps({"gid": gid, "trans_type": kind, "branch_id": branch_id, **branch})
+    run.change("select dtm_register_branch(%s::jsonb)", request, gid, branch_id,
+               done="select exists (select from dtm.trans_branch where gid = %s and branch_id = %s)")
+
+
+def move_on(run, gid, sql, *params):
+    """A statement that takes it out of `prepared`: once."""
+    assert run.one("select status from dtm.trans where gid = %s", gid) == "prepared"
+    run.change(sql, *params, gid, done="select status <> 'prepared' from dtm.trans where gid = %s")
+
+
+def submit(run, gid, kind, **body):
+    move_on(run, gid, "select dtm_submit(%s::jsonb)", json.dumps({"gid": gid, "trans_type": kind, **body}))
+
+
+def two_phase(run, kind, expected, mode="ok", **body):
+    gid = prepare(run, kind, expected, **body)
+    url = run.service.url(f"{mode}/{run.id}")
+    for branch_id in ("01", "02"):
+        register(run, gid, kind, branch_id, **({"url": url} if kind == "xa" else {"confirm": url, "cancel": url}))
+    return gid
+
+
+def tcc(run):
+    submit(run, two_phase(run, "tcc", {"succeed": ["01 confirm", "02 confirm"]}), "tcc")
+
+
+def xa(run):
+    submit(run, two_phase(run, "xa", {"succeed": ["01 commit", "02 commit"]}), "xa")
+
+
+def tcc_timeout(run):
+    """Its client says nothing. (The participant knows of no try, so undoing has no effect.)"""
+    two_phase(run, "tcc", {"failed": []}, timeout_to_fail=1)
+
+
+def tcc_abort(run):
+    """Aborted twice: the second time it is tried again at once."""
+    gid = two_phase(run, "tcc", {"failed": []}, mode="ongoing", retry_interval=LONG)
+    move_on(run, gid, "select dtm_abort(%s)", gid)
+    run.until("its cancel waits", "select next_time is not null from dtm.branch"
+              " where gid = %s and branch_id = '02' and op = 'cancel'", gid)
+    run.service.set_mode(run.id, "ok")
+    run.change("select dtm_abort(%s)", gid, gid,
+               done="select status = 'failed' or next_cron_time <= clock_timestamp() from dtm.trans where gid = %s")
+
+
+def prepared_message(run):
+    """With its steps left out; with the question answered; and taken back."""
+    good = {"steps": [{"action": run.service.url("ok/a")}], "payloads": ["{}"]}
+    once = {"succeed": ["01 action"]}
+    gid = prepare(run, "msg", once, query_prepared=run.service.url("ok/question"), **good)
+    submit(run, gid, "msg", retry_interval=2)
+    asked = {"succeed": ["00 msg", "01 action"]}
+    prepare(run, "msg", asked, query_prepared=run.service.url("ok/question"), timeout_to_fail=1, **good)
+    gid = prepare(run, "msg", {"failed": []}, query_prepared=run.service.url("ok/question"), **good)
+    move_on(run, gid, "select dtm_abort(%s)", gid)
+
+
+def workflow(run):
+    """The callback has no effect in the row; a step and the end have."""
+    data = json.dumps({"name": "transfer", "data": "YQ=="})
+    gid = prepare(run, "workflow", {"succeed": []}, custom_data=data)
+    register(run, gid, "workflow", "01", op="action", status="succeed", data="done")
+    submit(run, gid, "workflow", req_extra={"status": "succeed", "result": "b2s="})
 
 
 # --- the stories of operators ---------------------------------------------------------------------------
@@ -373,6 +452,8 @@ OTHERS = {force_stop: ONLY_VERBS, retry_now: ONLY_VERBS, skip: ONLY_VERBS, pause
           retention: r"^worker\.(finished|retention)", barrier: r"barrier",
           unreadable_row: r"aside|^api\.force", unwritable_row: r"aside|alone|settl|ended",
           adopt: r"adopt|orders|looked|loaded", restored_dump: r"adopt|marked|orders|looked|loaded",
+          tcc: r"^(api|store)\.|settl", xa: r"^(api|store)\.|settl", tcc_timeout: r"settl|loaded",
+          tcc_abort: r"^(api|store)\.", prepared_message: r"^(api|store)\.|settl", workflow: r"^(api|store)\.",
           lost_identity: r"identity|orders|looked", install: r"extension|identity|worker\.(sl|co|se|loo)",
           start: r"worker\.(sl|coo|se|loo|rows)"}
 RESTARTS = {failover: r"failover|^worker\.(sl|coo|serv|loo|rows)", recovered_backup: r"marked|adopt|orders|looked|rows"}

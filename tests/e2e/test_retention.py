@@ -1,4 +1,5 @@
 """Finished transactions leave by themselves when they are old enough, and nothing else does (P12, P1)."""
+import json
 import threading
 
 import pytest
@@ -177,6 +178,18 @@ def test_a_locked_row_waits_and_the_others_leave(house, db, one):
         wait_until(lambda: rows_of(db, "old") == 2, "the others leave")
         db.passed_by(one)
     gone(house, db, "old")
+
+
+def test_registered_branches_leave_with_their_transaction(house, db):
+    for gid in ("old", "young"):
+        request = json.dumps({"gid": gid, "trans_type": "tcc", "branch_id": "01"})
+        db.q("select dtm_prepare(%s::jsonb)", request)
+        db.q("select dtm_register_branch(%s::jsonb)", request)
+        db.q("select dtm_submit(%s::jsonb)", request)
+        db.wait(gid, "succeed")
+    age(db, "old")
+    gone(house, db, "old")
+    assert db.q("select gid from dtm.trans_branch") == [("young",)]
 
 
 def test_a_locked_table_stops_nobody(house, db, one):

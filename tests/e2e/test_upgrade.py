@@ -132,6 +132,19 @@ def test_grants_with_the_old_sql(old):
     old.q("reset role")
 
 
+def test_what_the_old_sql_cannot_store(old):
+    tcc = """select dtm_submit('{"gid": "t", "trans_type": "tcc"}')"""
+    error = error_of(old.q, tcc)
+    assert error.sqlstate == "0A000" and "ALTER EXTENSION dtm_pg UPDATE" in error.diag.message_hint
+    assert error_of(old.q, "select dtm_prepare('{}')").sqlstate == "42883"
+    old.q(UPDATE)
+    old.q("""select dtm_prepare('{"gid": "t", "trans_type": "tcc"}')""")
+    old.q("""select dtm_register_branch('{"gid": "t", "trans_type": "tcc", "branch_id": "01"}')""")
+    old.q(tcc)
+    old.wait("t", "succeed")
+    assert [r[0] for r in old.q("select op from dtm.branch where gid = 't' and status = 'succeed'")] == ["confirm"]
+
+
 def test_barrier_functions_come_with_the_update(old):
     assert error_of(passes, old.conn).sqlstate == "42883"
     old.q(UPDATE)
