@@ -105,16 +105,17 @@ void append_member(std::string& out, std::string_view name, std::string_view val
     json::append_string(out += ':', value);
 }
 
-// Some services say -32901, some "-32901"; 0 is no code that means anything here.
-long code_of(Value code) {
-    for (const long known : {-32901L, -32902L}) {
-        const bool same = code.kind() == Kind::integer ? code.integer() == known
-                          : code.kind() == Kind::real  ? std::fabs(code.real() - known) < 0.5
-                                                       : code.kind() == Kind::string &&
-                                                            code.string() == std::to_string(known);
-        if (same) return known;
+bool is_code(Value code, int known) {
+    switch (code.kind()) {
+        case Kind::integer:
+            return code.integer() == known;
+        case Kind::real:
+            return std::fabs(code.real() - known) < 0.5;
+        case Kind::string:
+            return code.string() == std::to_string(known);
+        default:
+            return false;
     }
-    return 0;
 }
 
 }  // namespace
@@ -167,14 +168,12 @@ Outcome classify_rpc(std::string_view body) {
         }
         const Value error = root.find("error");
         if (error.is_null()) return {Result::success, {}};
-        switch (code_of(error.find("code"))) {
-            case -32901:
-                return {Result::failure, printable(body, max_reason_bytes - 8).append(" FAILURE")};
-            case -32902:
-                return {Result::ongoing, printable(body, max_reason_bytes)};
-            default:
-                return {Result::error, printable(body, max_reason_bytes)};
+        const Value code = error.find("code");
+        if (is_code(code, -32901)) {
+            return {Result::failure, printable(body, max_reason_bytes - 8).append(" FAILURE")};
         }
+        const bool ongoing = is_code(code, -32902);
+        return {ongoing ? Result::ongoing : Result::error, printable(body, max_reason_bytes)};
     } catch (const json::SyntaxError& error) {
         return {Result::error, "the JSON-RPC answer cannot be read, " + std::string(error.what()) +
                                    ": " + printable(body, max_reason_bytes)};
