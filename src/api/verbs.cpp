@@ -55,9 +55,12 @@ struct Hurried {
 Hurried hurried(std::string_view gid, const store::Locked& row, pg::UnixTime now) {
     Progress progress = progress_of(gid, row);
     if (!progress.unreadable.empty()) return {std::nullopt, now};
-    core::retry_now(progress.state, now);
+    const core::State before = progress.state;
+    core::retry_now(progress.request, progress.state, now);
     Hurried done{std::nullopt, due_of(progress, now)};
-    if (row.progress) done.progress = wire::encode_progress(progress.state);
+    if (row.progress || progress.state != before) {
+        done.progress = wire::encode_progress(progress.state);
+    }
     return done;
 }
 
