@@ -15,5 +15,6 @@ struct Subscriber {
 // SqlError XX001 when the stored text is not such a list.
 std::vector<Subscriber> parse_subscribers(std::string_view topic, std::string_view text);
 std::string print_subscribers(const std::vector<Subscriber>&);
+void check_subscriber_url(const std::string& url);
 
 }  // namespace dtm::api

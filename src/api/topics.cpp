@@ -58,6 +58,8 @@ std::string required(FunctionCallInfo fcinfo, int n, const char* name, const cha
     return value;
 }
 
+}  // namespace
+
 // A subscriber is called as a step of a message is: the same rules for its address.
 void check_subscriber_url(const std::string& url) {
     std::string json = "{\"trans_type\":\"msg\",\"payloads\":[\"\"],\"steps\":[{\"action\":";
@@ -72,6 +74,8 @@ void check_subscriber_url(const std::string& url) {
         throw pg::SqlError("TD001", bad.what(), "Field: url", bad.hint);
     }
 }
+
+namespace {
 
 [[noreturn]] void no_such_topic(const std::string& topic) {
     throw pg::SqlError("TD004", "no such a topic", "Topic " + in_quotes(topic) + " does not exist.",

@@ -9,6 +9,7 @@ extern "C" {
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "storage/proc.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 }
 
@@ -31,11 +32,11 @@ struct Table {
 };
 
 constexpr Column trans_columns[] = {
-    {"id", Kind::number},          {"gid", Kind::text},
-    {"trans_type", Kind::text},    {"status", Kind::text},
-    {"protocol", Kind::text},      {"query_prepared", Kind::text},
-    {"options", Kind::text},       {"custom_data", Kind::text},
-    {"ext_data", Kind::text},      {"create_time", Kind::time},
+    {"id", Kind::number},           {"gid", Kind::text},
+    {"trans_type", Kind::text},     {"status", Kind::text},
+    {"protocol", Kind::text},       {"query_prepared", Kind::text},
+    {"options", Kind::text},        {"custom_data", Kind::text},
+    {"ext_data", Kind::text},       {"create_time", Kind::time},
     {"next_cron_time", Kind::time}, {"rollback_reason", Kind::text},
     {"result", Kind::text},
 };
@@ -45,8 +46,8 @@ constexpr Column branch_columns[] = {
     {"bin_data", Kind::bytes}, {"create_time", Kind::time}, {"finish_time", Kind::time},
 };
 constexpr Column kv_columns[] = {
-    {"id", Kind::number},      {"cat", Kind::text},         {"k", Kind::text},
-    {"v", Kind::text},         {"version", Kind::number},   {"create_time", Kind::time},
+    {"id", Kind::number},        {"cat", Kind::text},       {"k", Kind::text},
+    {"v", Kind::text},           {"version", Kind::number}, {"create_time", Kind::time},
     {"update_time", Kind::time},
 };
 constexpr Table tables[] = {
@@ -78,10 +79,10 @@ Oid table_oid(const std::string& schema, const Table& table) {
     const Oid in = schema_oid(schema);
     const Oid oid = pg::call([&] { return get_relname_relid(table.name, in); });
     if (!OidIsValid(oid)) {
-        throw pg::SqlError("42P01",
-                           "there is no table " + in_quotes(table.name) + " in schema " +
-                               in_quotes(schema),
-                           "It is one of the three that dtm keeps its transactions in.", whose);
+        throw pg::SqlError(
+            "42P01",
+            "there is no table " + in_quotes(table.name) + " in schema " + in_quotes(schema),
+            "It is one of the three that dtm keeps its transactions in.", whose);
     }
     return oid;
 }
@@ -103,7 +104,8 @@ bool fits(Kind kind, Oid type) {
 void check_columns(Relation relation, const Table& table) {
     TupleDesc have = RelationGetDescr(relation);
     constexpr const char* hint =
-        "This function reads the tables that dtm 1.19 makes. Upgrade dtm's tables first, or let dtm "
+        "This function reads the tables that dtm 1.19 makes. Upgrade dtm's tables first, or let "
+        "dtm "
         "finish what it has.";
     for (const Column& column : table.columns) {
         const FormData_pg_attribute* found = nullptr;
@@ -112,10 +114,10 @@ void check_columns(Relation relation, const Table& table) {
             if (!a->attisdropped && std::string_view(column.name) == NameStr(a->attname)) found = a;
         }
         if (found == nullptr) {
-            throw pg::SqlError("42703",
-                               "table " + in_quotes(table.name) + " has no column " +
-                                   in_quotes(column.name),
-                               {}, hint);
+            throw pg::SqlError(
+                "42703",
+                "table " + in_quotes(table.name) + " has no column " + in_quotes(column.name), {},
+                hint);
         }
         if (!fits(column.kind, found->atttypid)) {
             throw pg::SqlError("42804",
@@ -169,8 +171,10 @@ void lock(const std::string& names, const std::string& schema) {
 // Times that no clock has shown would overflow where they are added to; they are as good as none.
 std::string sane_time(const char* column) {
     const std::string c = column;
-    return "CASE WHEN " + c + " BETWEEN '1970-01-01 00:00:00+00' AND '9999-01-01 00:00:00+00'"
-           " THEN " + c + " END";
+    return "CASE WHEN " + c +
+           " BETWEEN '1970-01-01 00:00:00+00' AND '9999-01-01 00:00:00+00'"
+           " THEN " +
+           c + " END";
 }
 
 constexpr const char* is_unfinished = " status::text <> ALL ('{succeed,failed}'::text[])";
@@ -225,9 +229,8 @@ DtmTables::DtmTables(const std::string& schema)
 
 std::vector<std::string> DtmTables::unfinished() const {
     const pg::Spi spi;
-    const pg::Rows rows =
-        pg::execute("SELECT gid::text FROM ONLY " + trans_ + " WHERE" + is_unfinished +
-                    " GROUP BY gid ORDER BY min(id)");
+    const pg::Rows rows = pg::execute("SELECT gid::text FROM ONLY " + trans_ + " WHERE" +
+                                      is_unfinished + " GROUP BY gid ORDER BY min(id)");
     std::vector<std::string> gids;
     gids.reserve(rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i) gids.emplace_back(rows.text(i, 1));
@@ -239,8 +242,9 @@ std::vector<DtmRow> DtmTables::read(std::span<const std::string> gids) const {
     pg::Args args = names_arg(gids);
     const pg::Rows rows = pg::execute(
         "SELECT gid::text, trans_type::text, status::text, protocol::text, query_prepared::text,"
-        " options::text, custom_data::text, ext_data::text, " + sane_time("create_time") + ", " +
-            sane_time("next_cron_time") + ", rollback_reason::text, result::text FROM ONLY " + trans_ +
+        " options::text, custom_data::text, ext_data::text, " +
+            sane_time("create_time") + ", " + sane_time("next_cron_time") +
+            ", rollback_reason::text, result::text FROM ONLY " + trans_ +
             " WHERE gid::text = ANY ($1) AND" + is_unfinished + " ORDER BY id",
         {TEXTARRAYOID}, args);
     std::vector<DtmRow> all;
@@ -288,7 +292,7 @@ std::vector<DtmTopic> DtmTables::topics() const {
 void DtmTables::remove_topic(const std::string& name) const {
     const pg::Spi spi;
     pg::Args args;
-    args.text(name);
+    args.text(std::string_view(name));
     (void)pg::execute("DELETE FROM ONLY " + kv_ + " WHERE cat::text = 'topics' AND k::text = $1",
                       {TEXTOID}, args);
 }
