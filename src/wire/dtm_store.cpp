@@ -29,6 +29,8 @@ using core::TransType;
 using json::append_string;
 using json::Kind;
 
+constexpr std::size_t max_branch_id_bytes = 128;  // as of a registration
+
 [[noreturn]] void fail(std::string sentence) { throw BadRequest("$", std::move(sentence)); }
 
 // "01", "02", …, "100"
@@ -150,7 +152,7 @@ OpState life_of(const DtmBranch& row, bool may_fail = false) {
     return life;
 }
 
-// The rules of a step of a submitted request.
+// The rules that hold for a step of a submitted request.
 void check_address(const DtmBranch& row) {
     try {
         check_url(Path(), row.url);
@@ -258,20 +260,75 @@ void read_msg(Takeover& t, std::span<const DtmBranch> rows) {
     }
 }
 
+// What a client registered one by one is kept in a table of its own, in the order of its times;
+// dtm's have whole seconds.
+void add_registration(Takeover& t, Registration&& registration, const DtmBranch& row) {
+    if (row.branch_id.empty()) fail("a branch has no id");
+    if (row.branch_id.size() > max_branch_id_bytes) {
+        fail("branch " + quoted(row.branch_id) + " has an id of more than " +
+             std::to_string(max_branch_id_bytes) + " bytes");
+    }
+    registration.gid = t.request.gid;
+    registration.type = t.request.type;
+    registration.branch_id = row.branch_id;
+    registration.data = row.data;
+    Time time = row.create_time.value_or(t.state.create_time);
+    if (!t.registered.empty()) {
+        time = std::max(time, t.registered.back().create_time + core::Micros(1));
+    }
+    t.registered.push_back({std::move(registration), time});
+}
+
+void read_two_phase(Takeover& t, std::span<const DtmBranch> rows) {
+    const bool tcc = t.request.type == TransType::tcc;
+    const auto all = tcc ? pairs(rows, "cancel", "confirm") : pairs(rows, "rollback", "commit");
+    for (const auto [back, forward] : all) {
+        check_address(*back);
+        check_address(*forward);
+        if (!tcc && back->url != forward->url) {
+            fail("branch " + quoted(back->branch_id) + " has two different URLs");
+        }
+        Registration registration;
+        registration.url = forward->url;
+        if (tcc) registration.cancel = back->url;
+        add_registration(t, std::move(registration), *forward);
+        add_registered(t.request, t.registered.back().registration);
+        t.state.branches.push_back({false, life_of(*forward), life_of(*back)});
+    }
+}
+
+// A row is a step that its client has finished.
+void read_workflow(Takeover& t, std::span<const DtmBranch> rows) {
+    for (const DtmBranch& row : rows) {
+        Registration registration;
+        registration.op = row.op;
+        registration.status = status_of(row);
+        if (registration.status == BranchStatus::prepared) {
+            fail(in_branch(row) + "the status is prepared, which dtm does not write there");
+        }
+        add_registration(t, std::move(registration), row);
+    }
+}
+
 // ---- what has happened --------------------------------------------------------------------------
 
-// dtm would call it now (dtm-compat.md 5.5.2), so it may have called it before.
+// dtm would call it now (dtm-compat.md 5.5.2, 5.6, 5.7), so it may have called it before.
 bool may_be_running(const Takeover& t, std::size_t step) {
     const auto succeeded = [&](std::size_t i) {
         return t.state.branches[i].action.status == BranchStatus::succeed;
     };
     const Branch& branch = t.request.branches[step];
+    if (t.request.type == TransType::tcc) {
+        return step + 1 == t.state.branches.size() || succeeded(step + 1);
+    }
     if (!t.request.options.concurrent && step > 0 && !succeeded(step - 1)) return false;
     return std::ranges::all_of(branch.after, succeeded);
 }
 
 void remember_what_ran(Takeover& t) {
     if (t.state.status == Status::prepared) return;
+    const bool two_phase = t.request.type == TransType::tcc || t.request.type == TransType::xa;
+    if (two_phase && t.state.status == Status::aborting) return;  // nothing was confirmed
     for (std::size_t i = 0; i < t.state.branches.size(); ++i) {
         BranchState& branch = t.state.branches[i];
         branch.may_have_run =
@@ -284,27 +341,50 @@ void keep_waiting(Takeover& t, Time until) {
     const auto wait = [until](OpState& op) {
         if (op.status == BranchStatus::prepared) op.next = until;
     };
-    if (t.state.status == Status::prepared && t.request.type == TransType::msg) wait(t.state.query);
+    const TransType type = t.request.type;
+    const bool asks = type == TransType::msg || type == TransType::workflow;
+    if (t.state.status == Status::prepared && asks) wait(t.state.query);
     for (BranchState& branch : t.state.branches) {
-        if (!branch.may_have_run) continue;
-        if (t.state.status == Status::submitted) wait(branch.action);
-        if (t.state.status == Status::aborting) wait(branch.compensate);
+        if (t.state.status == Status::submitted && branch.may_have_run) wait(branch.action);
+        // A saga undoes what may have run, the others everything.
+        if (t.state.status == Status::aborting &&
+            (branch.may_have_run || type != TransType::saga)) {
+            wait(branch.compensate);
+        }
     }
 }
 
 Takeover read(const DtmTrans& trans, std::span<const DtmBranch> rows, const Limits& limits) {
     const auto type = core::parse_trans_type(trans.trans_type);
     if (!type) fail("the type " + quoted(trans.trans_type) + " is unknown");
-    if (rows.empty()) fail("it has no branches");
+    const bool has_steps = *type == TransType::saga || *type == TransType::msg;
+    if (has_steps && rows.empty()) fail("it has no branches");
+    const std::size_t steps = *type == TransType::saga  ? (rows.size() + 1) / 2
+                              : *type == TransType::msg ? rows.size()
+                                                        : 0;
+    const auto command =
+        *type == TransType::workflow ? core::Command::prepare_workflow : core::Command::prepare;
     Takeover t;
-    const std::size_t steps = *type == TransType::saga ? rows.size() / 2 : rows.size();
-    t.request = parse_submit(request_text(trans, steps, limits), {}, limits);
+    t.request = parse_trans(request_text(trans, steps, limits), command, {}, limits).request;
     add_old_headers(t.request, trans.ext_data, limits);
     t.state.status = status_of(trans, *type);
-    if (!trans.create_time) fail("create_time is NULL");
+    if (!trans.create_time) fail("it has no create_time");
     t.state.create_time = *trans.create_time;
-    if (*type == TransType::saga) read_saga(t, rows);
-    if (*type == TransType::msg) read_msg(t, rows);
+    switch (*type) {
+        case TransType::saga:
+            read_saga(t, rows);
+            break;
+        case TransType::msg:
+            read_msg(t, rows);
+            break;
+        case TransType::tcc:
+        case TransType::xa:
+            read_two_phase(t, rows);
+            break;
+        case TransType::workflow:
+            read_workflow(t, rows);
+            break;
+    }
     return t;
 }
 
@@ -325,7 +405,10 @@ Takeover take_over(const DtmTrans& trans, std::span<const DtmBranch> rows, Time 
         fail("the request is " + std::to_string(t.text.size()) + " bytes long, the limit is " +
              std::to_string(limits.max_body_bytes));
     }
-    t.progress = encode_progress(t.state);
+    const bool registers = t.request.type != TransType::saga && t.request.type != TransType::msg &&
+                           t.state.status == Status::prepared;
+    // A row that says nothing takes the branches that are still to be registered.
+    if (!registers || t.state.query != OpState{}) t.progress = encode_progress(t.state);
     return t;
 }
 
