@@ -10,6 +10,7 @@ namespace {
 // What is wrong with the byte, "" when nothing is.
 std::string_view objection(std::string_view gid, std::size_t i) {
     const auto c = static_cast<unsigned char>(gid[i]);
+    if (c == '\n' || c == '\r') return "a line break";
     if (c < 0x20 || c == 0x7F) return "a control character";
     // U+0080..U+009F, the control characters beyond ASCII, are C2 80..C2 9F.
     if (c == 0xC2 && i + 1 < gid.size() && static_cast<unsigned char>(gid[i + 1]) < 0xA0) {
@@ -36,6 +37,10 @@ void check_gid(std::string_view gid, const Limits& limits) {
     const Path path(root, "gid");
     constexpr const char* rule =
         "A gid is text without control characters, quotes, semicolons and backslashes.";
+    constexpr const char* dtm_deletes =
+        " (A server of dtm deletes semicolons and line breaks from a gid, so that its client "
+        "cannot "
+        "find the transaction by it.)";
     if (gid.empty()) path.fail("the gid is empty", rule);
     if (gid.size() > limits.max_gid_bytes) {
         path.fail("the gid is " + std::to_string(gid.size()) + " bytes long, the limit is " +
@@ -46,8 +51,10 @@ void check_gid(std::string_view gid, const Limits& limits) {
     }
     for (std::size_t i = 0; i < gid.size(); ++i) {
         if (const auto what = objection(gid, i); !what.empty()) {
+            // dtm deletes these, and the client never finds its transaction again (D38).
+            const bool deleted_by_dtm = gid[i] == ';' || gid[i] == '\n' || gid[i] == '\r';
             path.fail("the gid has " + std::string(what) + " at byte " + std::to_string(i + 1),
-                      rule);
+                      deleted_by_dtm ? std::string(rule) + dtm_deletes : rule);
         }
     }
 }

@@ -1,6 +1,6 @@
 // JSON as this room needs it: a parsed document that is looked at, and text that is appended to a
 // string. The library behind it (Boost.JSON) is seen by json.cpp alone. It survives hostile text:
-// depth is bounded, trailing garbage and invalid UTF-8 are errors, and errors say where.
+// depth is bounded, invalid UTF-8 is an error, and errors say where.
 #pragma once
 
 #include <cstddef>
@@ -51,13 +51,17 @@ public:
     Value find(std::string_view name) const;
 
 private:
+    friend void append_value(std::string& out, Value value);
     const void* value_ = nullptr;
 };
+
+// What follows the end of the value.
+enum class Trailing : std::uint8_t { refuse, ignore };
 
 class Document {
 public:
     // Throws SyntaxError. The document keeps nothing of `text`.
-    Document(std::string_view text, int max_depth);
+    Document(std::string_view text, int max_depth, Trailing trailing = Trailing::refuse);
     ~Document();
     Document(const Document&) = delete;
     Document& operator=(const Document&) = delete;
@@ -72,6 +76,8 @@ private:
 // again.
 void append_string(std::string& out, std::string_view text);
 void append_integer(std::string& out, std::int64_t number);
+// The value as compact JSON. Numbers keep their value, not their spelling.
+void append_value(std::string& out, Value value);
 
 bool equal_ignoring_case(std::string_view a, std::string_view b);  // ASCII only
 
