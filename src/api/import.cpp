@@ -68,7 +68,14 @@ private:
     std::optional<pg::UnixTime> oldest_;
 };
 
-// dtm's words for what it is waiting for end here; from now on it is ours to wait.
+// At once when there is something to do now, else when there will be.
+std::optional<core::Time> due_of(const wire::Takeover& t, core::Time now,
+                                 const core::Policy& policy) {
+    const core::Decision next = core::decide(t.request, t.state, core::Loaded{}, now, policy);
+    const bool acts = next.write != core::Write::none || !next.calls.empty();
+    return acts ? now : next.wake;
+}
+
 store::ImportedTrans Import::converted(const store::DtmRow& row) const {
     wire::Takeover t = wire::take_over(row.trans, row.branches, now_);
     const core::Policy policy = hub::policy();
@@ -79,9 +86,7 @@ store::ImportedTrans Import::converted(const store::DtmRow& row) const {
     trans.request = std::move(t.text);
     trans.progress = std::move(t.progress);
     trans.create_time = t.state.create_time;
-    trans.due = core::next_due(t.request, t.state, policy);
-    // Not in the past: the sweep does not look there each time.
-    if (trans.due) trans.due = std::max(*trans.due, now_);
+    trans.due = due_of(t, now_, policy);
     trans.interval_s =
         static_cast<std::int32_t>(core::current_interval(t.request, t.state, policy).count());
     trans.rollback_reason = row.rollback_reason;

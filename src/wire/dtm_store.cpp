@@ -4,12 +4,14 @@
 #include "core/machine.hpp"
 #include "wire/json.hpp"
 #include "wire/path.hpp"
+#include "wire/rpc_branch.hpp"
 #include "wire/rules.hpp"
+#include "wire/steps.hpp"
 #include "wire/stored.hpp"
 #include "wire/text.hpp"
+#include "wire/trans_reader.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <unordered_map>
 #include <utility>
 
@@ -32,13 +34,6 @@ using json::Kind;
 constexpr std::size_t max_branch_id_bytes = 128;  // as of a registration
 
 [[noreturn]] void fail(std::string sentence) { throw BadRequest("$", std::move(sentence)); }
-
-// "01", "02", …, "100"
-std::string number(std::size_t index) {
-    char text[24];
-    std::snprintf(text, sizeof text, "%02zu", index + 1);
-    return text;
-}
 
 std::string in_branch(const DtmBranch& row) {
     return "branch " + quoted(row.branch_id) + ", " + printable(row.op, 20) + ": ";
@@ -153,9 +148,13 @@ OpState life_of(const DtmBranch& row, bool may_fail = false) {
 }
 
 // The rules that hold for a step of a submitted request.
-void check_address(const DtmBranch& row) {
+void check_call(const Request& request, const DtmBranch& row) {
+    const Path top;
     try {
-        check_url(Path(), row.url);
+        check_url(Path(top, "url"), row.url);
+        if (calls_json_rpc(request.protocol, row.url)) {
+            check_rpc_payload(Path(top, "payload"), row.data);
+        }
     } catch (const BadRequest& bad) {
         fail(in_branch(row) + bad.what());
     }
@@ -218,9 +217,9 @@ void read_saga(Takeover& t, std::span<const DtmBranch> rows) {
     t.state.branches.resize(steps.size());
     for (std::size_t i = 0; i < steps.size(); ++i) {
         const auto [back, forward] = steps[i];
-        check_position(*forward, forward->branch_id == number(i));
-        check_address(*back);
-        check_address(*forward);
+        check_position(*forward, forward->branch_id == step_id(i));
+        check_call(t.request, *back);
+        check_call(t.request, *forward);
         Branch& branch = t.request.branches[i];
         branch.action = forward->url;
         branch.compensate = back->url;
@@ -238,20 +237,20 @@ void read_msg(Takeover& t, std::span<const DtmBranch> rows) {
         const DtmBranch& row = rows[i];
         if (row.op != "action") fail(in_branch(row) + "a message has actions only");
         const bool next_of_topic =
-            steps > 0 && row.branch_id == number(steps - 1) + "-" + number(subscribers);
-        if (next_of_topic && subscribers > 0) {
+            subscribers > 0 && row.branch_id == subscriber_id(steps - 1, subscribers);
+        if (next_of_topic) {
             ++subscribers;
             if (row.data != t.request.payloads.back()) {
                 fail(in_branch(row) + "the subscribers of one topic have different payloads");
             }
         } else {
-            const bool topic = row.branch_id == number(steps) + "-01";
-            check_position(row, topic || row.branch_id == number(steps));
+            const bool topic = row.branch_id == subscriber_id(steps, 0);
+            check_position(row, topic || row.branch_id == step_id(steps));
             subscribers = topic ? 1 : 0;
             ++steps;
             t.request.payloads.push_back(text_payload(row));
         }
-        check_address(row);
+        check_call(t.request, row);
         Branch& branch = t.request.branches[i];
         branch.branch_id = row.branch_id;
         branch.action = row.url;
@@ -283,8 +282,8 @@ void read_two_phase(Takeover& t, std::span<const DtmBranch> rows) {
     const bool tcc = t.request.type == TransType::tcc;
     const auto all = tcc ? pairs(rows, "cancel", "confirm") : pairs(rows, "rollback", "commit");
     for (const auto [back, forward] : all) {
-        check_address(*back);
-        check_address(*forward);
+        check_call(t.request, *back);
+        check_call(t.request, *forward);
         if (!tcc && back->url != forward->url) {
             fail("branch " + quoted(back->branch_id) + " has two different URLs");
         }
@@ -346,9 +345,7 @@ void keep_waiting(Takeover& t, Time until) {
     if (t.state.status == Status::prepared && asks) wait(t.state.query);
     for (BranchState& branch : t.state.branches) {
         if (t.state.status == Status::submitted && branch.may_have_run) wait(branch.action);
-        // A saga undoes what may have run, the others everything.
-        if (t.state.status == Status::aborting &&
-            (branch.may_have_run || type != TransType::saga)) {
+        if (t.state.status == Status::aborting && core::is_undone(t.request, branch)) {
             wait(branch.compensate);
         }
     }
@@ -357,8 +354,7 @@ void keep_waiting(Takeover& t, Time until) {
 Takeover read(const DtmTrans& trans, std::span<const DtmBranch> rows, const Limits& limits) {
     const auto type = core::parse_trans_type(trans.trans_type);
     if (!type) fail("the type " + quoted(trans.trans_type) + " is unknown");
-    const bool has_steps = *type == TransType::saga || *type == TransType::msg;
-    if (has_steps && rows.empty()) fail("it has no branches");
+    if (has_steps(*type) && rows.empty()) fail("it has no branches");
     const std::size_t steps = *type == TransType::saga  ? (rows.size() + 1) / 2
                               : *type == TransType::msg ? rows.size()
                                                         : 0;
@@ -405,8 +401,7 @@ Takeover take_over(const DtmTrans& trans, std::span<const DtmBranch> rows, Time 
         fail("the request is " + std::to_string(t.text.size()) + " bytes long, the limit is " +
              std::to_string(limits.max_body_bytes));
     }
-    const bool registers = t.request.type != TransType::saga && t.request.type != TransType::msg &&
-                           t.state.status == Status::prepared;
+    const bool registers = !has_steps(t.request.type) && t.state.status == Status::prepared;
     // A row that says nothing takes the branches that are still to be registered.
     if (!registers || t.state.query != OpState{}) t.progress = encode_progress(t.state);
     return t;
