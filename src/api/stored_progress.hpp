@@ -1,8 +1,9 @@
-// A row of store/lookup.hpp as progress.hpp wants to read it.
+// A row of store/lookup.hpp as progress.hpp wants to read it. Within a store::AsOwner.
 #pragma once
 
 #include "api/progress.hpp"
 #include "store/lookup.hpp"
+#include "store/registered.hpp"
 
 namespace dtm::api {
 
@@ -15,6 +16,8 @@ inline RowTexts texts_of(const store::Stored& row) {
     texts.finish_time = row.finish_time;
     texts.request = row.request;
     if (row.progress) texts.progress = *row.progress;
+    const auto type = core::parse_trans_type(row.trans_type);
+    if (type) texts.registered = store::registrations(row.gid, *type, true);
     return texts;
 }
 

@@ -1,53 +1,16 @@
 // dtm_subscribe, dtm_unsubscribe, dtm_drop_topic (dtm-compat.md 1.5.14-1.5.16). A message expands a
 // topic when it is submitted, with the subscribers its snapshot shows; later changes do not touch
 // it.
-#include "api/topic_list.hpp"
-
 #include "api/result.hpp"
 #include "store/access.hpp"
-#include "store/topics.hpp"
-#include "wire/json.hpp"
+#include "store/subscribers.hpp"
 #include "wire/request.hpp"
-
-#include <algorithm>
 
 namespace dtm::api {
 
-std::vector<Subscriber> parse_subscribers(std::string_view topic, std::string_view text) {
-    using wire::json::Kind;
-    std::vector<Subscriber> all;
-    try {
-        const wire::json::Document document(text, 8);
-        const auto list = document.root();
-        bool good = list.kind() == Kind::array;
-        for (std::size_t i = 0; good && i < list.size(); ++i) {
-            const auto url = list.at(i).find("url");
-            const auto remark = list.at(i).find("remark");
-            good = url.kind() == Kind::string;
-            if (!good) break;
-            all.push_back({std::string(url.string()), remark.kind() == Kind::string
-                                                          ? std::string(remark.string())
-                                                          : std::string()});
-        }
-        if (good) return all;
-    } catch (const wire::json::SyntaxError&) {}
-    throw pg::SqlError("XX001", "the subscribers of topic " + in_quotes(topic) + " cannot be read",
-                       "dtm.kv.v is not a JSON list of objects with url and remark.",
-                       "dtm_drop_topic() removes the topic; then subscribe again.");
-}
-
-std::string print_subscribers(const std::vector<Subscriber>& all) {
-    std::string out = "[";
-    for (const Subscriber& s : all) {
-        if (out.size() > 1) out += ',';
-        wire::json::append_string(out += "{\"url\":", s.url);
-        wire::json::append_string(out += ",\"remark\":", s.remark);
-        out += '}';
-    }
-    return out += ']';
-}
-
 namespace {
+
+using store::TopicOutcome;
 
 std::string required(FunctionCallInfo fcinfo, int n, const char* name, const char* wire_text) {
     std::string value = pg::opt_text_arg(fcinfo, n).value_or("");
@@ -58,6 +21,7 @@ std::string required(FunctionCallInfo fcinfo, int n, const char* name, const cha
     return value;
 }
 
+<<<<<<< HEAD
 }  // namespace
 
 // A subscriber is called as a step of a message is: the same rules for its address.
@@ -126,7 +90,30 @@ int drop_topic(const std::string& topic) {
         return static_cast<int>(parse_subscribers(topic, *text).size());
     } catch (const pg::SqlError&) {
         return 0;  // an unreadable one is what this function is the remedy for
+=======
+int count_of(const store::TopicChange& change, const std::string& topic,
+             const std::string& url = "") {
+    const std::string message(store::words(change.outcome));
+    switch (change.outcome) {
+        case TopicOutcome::done:
+            break;
+        case TopicOutcome::url_exists:
+            throw pg::SqlError(
+                "TD002", message,
+                in_quotes(url) + " has subscribed to topic " + in_quotes(topic) + " already.",
+                "To change its remark, unsubscribe it first.");
+        case TopicOutcome::no_topic:
+            throw pg::SqlError("TD004", message, "Topic " + in_quotes(topic) + " does not exist.",
+                               "dtm_subscribe(topic, url) creates a topic.");
+        case TopicOutcome::empty_topic:
+        case TopicOutcome::no_url:
+            throw pg::SqlError(
+                "TD004", message,
+                in_quotes(url) + " has not subscribed to topic " + in_quotes(topic) + ".",
+                "dtm.topic lists the subscribers; addresses are compared byte by byte.");
+>>>>>>> i6-store
     }
+    return change.count;
 }
 
 }  // namespace
@@ -138,17 +125,25 @@ using namespace dtm;
 DTM_FUNCTION(dtm_subscribe) {
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const std::string url = api::required(fcinfo, 1, "url", "empty url");
-    api::check_subscriber_url(url);
-    const int count = api::subscribe(topic, url, pg::opt_text_arg(fcinfo, 2).value_or(""));
-    PG_RETURN_INT32(count);
+    try {
+        store::check_subscriber_url(url);
+    } catch (const wire::BadRequest& bad) {
+        throw pg::SqlError("TD001", bad.what(), "Field: url", bad.hint);
+    }
+    const std::string remark = pg::opt_text_arg(fcinfo, 2).value_or("");
+    const store::AsOwner as_owner;
+    PG_RETURN_INT32(api::count_of(store::subscribe(topic, url, remark), topic, url));
 }
 
 DTM_FUNCTION(dtm_unsubscribe) {
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const std::string url = api::required(fcinfo, 1, "url", "empty url");
-    PG_RETURN_INT32(api::unsubscribe(topic, url));
+    const store::AsOwner as_owner;
+    PG_RETURN_INT32(api::count_of(store::unsubscribe(topic, url), topic, url));
 }
 
 DTM_FUNCTION(dtm_drop_topic) {
-    PG_RETURN_INT32(api::drop_topic(api::required(fcinfo, 0, "topic", "empty topic")));
+    const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
+    const store::AsOwner as_owner;
+    PG_RETURN_INT32(api::count_of(store::drop_topic(topic), topic));
 }

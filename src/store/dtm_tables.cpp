@@ -153,8 +153,8 @@ void check_shape(const std::string& schema, const Table& table) {
 // Readers and autovacuum go on or step aside; a dtm server that is at work does not.
 void lock(const std::string& names, const std::string& schema) {
     // Long enough for autovacuum to be cancelled, and for the end of a statement.
-    std::optional<pg::LocalSetting> patience;
-    if (LockTimeout == 0) patience.emplace("lock_timeout", "5s");
+    std::optional<pg::LockTimeout> patience;
+    if (LockTimeout == 0) patience.emplace(std::chrono::seconds(5));
     try {
         const pg::Spi spi;
         pg::execute("LOCK TABLE " + names + " IN SHARE ROW EXCLUSIVE MODE");

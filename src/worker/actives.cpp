@@ -46,19 +46,15 @@ struct CallId {
 };
 constexpr std::uint64_t alert_call = 0;  // transactions count from 1
 
+// A row that says nothing and was not just inserted admits every action. That is more than what
+// happened where a client has submitted or aborted it in this life, and costs nothing: a message
+// has no way back, tcc and xa undo all of their branches anyway, and a saga that is prepared says
+// how far it is.
 core::State state_of(const store::Row& row, const core::Request& request, TransactionId first_xid) {
-    core::State state;
-    if (row.progress) {
-        state.status = row.status;
-        state.create_time = row.create_time;
-        wire::decode_progress(request, *row.progress, state);
-    } else if (row.version == 1 && TransactionIdFollowsOrEquals(row.xmin, first_xid)) {
-        state = core::initial_state(request, row.status, row.create_time);
-    } else {
-        state = core::recovered_fresh_state(request, row.status, row.create_time);
-    }
-    state.rollback_reason = row.rollback_reason;
-    return state;
+    const bool born_here =
+        row.version == 1 && TransactionIdFollowsOrEquals(row.xmin, first_xid) && !row.progress;
+    return born_here ? core::initial_state(request, row.status, row.create_time)
+                     : store::state_of(row, request);
 }
 
 hub::Counter counter_of(core::Result result) {
@@ -110,11 +106,10 @@ store::Settlement settlement_of(const Active& a) {
         s.attempts += static_cast<std::int32_t>(b.action.attempts + b.compensate.attempts);
     }
     s.attempts += static_cast<std::int32_t>(a.state.query.attempts);
-    // Only a row that was never written can be finished by saying nothing: version 1 has no
-    // progress.
-    s.clean_success = a.version == 1 && is_clean_success(a);
+    s.clean_success = a.silent && is_clean_success(a);
     if (s.clean_success) return s;
-    s.progress = wire::encode_progress(a.state);
+    // Who reads it again finds branches that are not known here: their number would not fit.
+    if (!a.state.outdated) s.progress = wire::encode_progress(a.state);
     s.interval_s =
         static_cast<std::int32_t>(core::current_interval(*a.request, a.state, policy).count());
     s.due = core::next_due(*a.request, a.state, policy);
@@ -126,11 +121,12 @@ store::Settlement settlement_of(const Active& a) {
 void Actives::add(const store::Row& row, TransactionId first_xid, bool asked_for, core::Time now) {
     if (by_gid_.contains(row.gid)) return;
     auto a = std::make_unique<Active>();
-    a->request =
-        std::make_shared<core::Request>(wire::decode_request(row.gid, row.type, row.request));
+    a->request = std::make_shared<core::Request>(store::request_of(row));
     a->state = state_of(row, *a->request, first_xid);
     a->version = row.version;
+    a->silent = !row.progress;
     a->bytes = row.request.size();
+    for (const wire::Registration& branch : row.registered) a->bytes += branch.data.size();
     bytes_ += a->bytes;
     a->id = next_id_++;
     a->insisting = asked_for;
@@ -321,6 +317,8 @@ void Actives::settled(Active& a, core::Time now) {
         forget(a);
         return;
     }
+    if (a.state.outdated) return changed_by_others(a);  // by clients who registered branches
+    a.silent = false;
     std::vector<core::Call> held;
     held.swap(a.held);
     for (const core::Call& call : held) release(a, call);

@@ -26,6 +26,7 @@ struct Active {
     core::State state;
     std::size_t bytes = 0;        // of the stored request
     std::int64_t version = 0;     // of the row as last read or written
+    bool silent = false;          // the row, as last read or written, has no progress text
     std::uint32_t in_flight = 0;  // calls released and unanswered
     core::Write dirty = core::Write::none;
     bool begun = false;              // a call has left in this life

@@ -84,11 +84,11 @@ TEST(WireRequest, JsonRpcTakesObjectsAsPayloads) {
         return R"({"trans_type":"saga","protocol":"json-rpc","steps":[{},{"compensate":")" + url +
                R"("}],"payloads":["[1]",)" + payload + "]}";
     };
-    for (const char* payload : {R"("")", R"("null")", R"("{"a":[1]}")", "null"}) {
+    for (const char* payload : {R"("")", R"("null")", R"("{\"a\":[1]}")", "null"}) {
         EXPECT_EQ(parse(request("http://a?method=b", payload)).protocol, "json-rpc") << payload;
     }
     EXPECT_EQ(parse(request("http://a", R"("[1]")")).payloads[1], "[1]");  // plain HTTP
-    for (const char* payload : {R"("[1]")", R"("1")", R"("x")", R"("{"a":}")"}) {
+    for (const char* payload : {R"("[1]")", R"("1")", R"("x")", R"("{\"a\":}")"}) {
         try {
             parse(request("http://a?method=b", payload));
             ADD_FAILURE() << payload;
