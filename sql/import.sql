@@ -98,11 +98,22 @@ SELECT count(old.put(gid, type, status, marks, options, custom, query, next::tim
   ('m03', 'msg', 'submitted', 's p p', '', '', '', NULL, '', NULL),
   ('m04', 'msg', 'submitted', 's p p s', '{"concurrent":true}', '', '', NULL, '',
     '{01,02-01,02-02,03}'),
-  ('m05', 'msg', 'submitted', 'p', '', '{"Delay":200000000}', '', NULL, '', NULL),
+  ('m05', 'msg', 'submitted', 'p', '', '{"Delay":5}', '', NULL, '', NULL),
+  ('t01', 'tcc', 'prepared', 'pp pp', '{"timeout_to_fail":60}', 'mine', '', NULL, '', '{01,0101}'),
+  ('t02', 'tcc', 'submitted', 'pp pp ps', '', '', '', NULL, '', NULL),
+  ('t03', 'tcc', 'aborting', 'pp sp', '', '', '', '2100-01-01 00:00:00+00', 'no seat', NULL),
+  ('t04', 'tcc', 'submitted', '', '', '', '', NULL, '', NULL),
+  ('x01', 'xa', 'prepared', 'pp', '', '', '', NULL, '', NULL),
+  ('x02', 'xa', 'submitted', 'ps pp pp', '', '', '', NULL, '', NULL),
+  ('x03', 'xa', 'aborting', 'sp pp', '', '', '', NULL, 'Timeout after 0 seconds', NULL),
+  ('w01', 'workflow', 'prepared', 's f', '', '{"name":"order","data":"aW5wdXQ="}',
+    'http://127.0.0.1:1/flow', NULL, '', NULL),
+  ('w02', 'workflow', 'prepared', '', '', '{"name":"order","data":null}', 'http://127.0.0.1:1/flow',
+    '2100-01-01 00:00:00+00', '', NULL),
   ('z01', 'saga', 'succeed', 'ps', '', '', '', NULL, '', NULL),
   ('z02', 'msg', 'failed', 'p', '', '', 'http://127.0.0.1:1/query', NULL, '', NULL)
   ) AS t(gid, type, status, marks, options, custom, query, next, reason, ids);
-UPDATE old.trans_global SET gid = gid, ext_data = '{"headers":{"X-Old":"1","x-b":"old"}}',
+UPDATE old.trans_global SET ext_data = '{"headers":{"X-Old":"1","x-b":"old"}}',
   options = '{"branch_headers":{"X-B":"new"},"concurrent":false}' WHERE gid = 's02';
 INSERT INTO old.kv (cat, k, v, version, create_time, update_time) VALUES
   ('topics', 'sold', '[{"url":"http://mail/","remark":"r"},{"url":"http://stock/","remark":""}]', 7,
@@ -115,7 +126,12 @@ SELECT * FROM dtm_import('old');
 
 SELECT * FROM old.taken;
 SELECT * FROM old.branches;
-SELECT gid, request FROM dtm.trans WHERE gid IN ('s02', 's05', 'm04', 'm05') ORDER BY gid;
+\pset format unaligned
+SELECT gid, request FROM dtm.trans WHERE gid IN ('s02', 's05', 'm04', 'm05', 't01', 'w01')
+ ORDER BY gid;
+\pset format aligned
+SELECT gid, branch_id, op, url, cancel, status, convert_from(data, 'UTF8') AS data
+  FROM dtm.trans_branch ORDER BY gid, create_time;
 SELECT topic, url, remark, version FROM dtm.topic ORDER BY topic, url;
 -- What was taken is not there any more, so a second call finds nothing new.
 SELECT gid, status FROM old.trans_global ORDER BY gid;
@@ -125,5 +141,83 @@ SELECT * FROM dtm_import('old');
 -- They are older than the installation, and ours all the same.
 SELECT installed AT TIME ZONE 'UTC' AS installed FROM dtm.identity;
 SELECT verb, role = session_user AS me, detail FROM dtm.event WHERE verb = 'import';
+
+-- A gid that is in use here.
+SELECT old.put('s02', 'saga', 'submitted', 'pp'), old.put('s97', 'saga', 'submitted', 'pp');
+SELECT * FROM refused($$SELECT dtm_import('old')$$);
+SELECT * FROM dtm_import('old', skip_bad => true);
+DELETE FROM old.trans_global;
+DELETE FROM old.trans_branch_op;
+DELETE FROM old.kv;
+
+-- What cannot go on here: nothing is taken, or the rest.
+SELECT old.put('ok', 'saga', 'submitted', 'pp'), old.put('b1', 'saga', 'submitted', 'pp pp'),
+       old.put('b2', 'saga', 'submitted', 'pp'), old.put('b3', 'saga', 'submitted', 'pp'),
+       old.put('b''4', 'saga', 'submitted', 'pp'), old.put('b5', 'saga', 'submitted', 'pp'),
+       old.put('b6', 'msg', 'submitted', 'p');
+DELETE FROM old.trans_branch_op WHERE gid = 'b1' AND branch_id = '02' AND op = 'action';
+UPDATE old.trans_global SET protocol = 'grpc' WHERE gid = 'b2';
+UPDATE old.trans_branch_op SET bin_data = '\xff' WHERE gid = 'b3';
+UPDATE old.trans_global SET trans_type = 'xyz' WHERE gid = 'b5';
+UPDATE old.trans_branch_op SET url = 'stock:8080/stock.Stock/Reserve' WHERE gid = 'b6';
+INSERT INTO old.kv (cat, k, v) VALUES ('topics', 'grpc', '[{"url":"mail:8080/m.M/Send"}]'),
+  ('topics', 'odd', 'odd'), ('topics', 'fine', '[]');
+SELECT * FROM refused($$SELECT dtm_import('old')$$);
+SELECT count(*) FROM old.trans_global;
+SELECT gid FROM dtm.trans WHERE gid = 'ok';
+SELECT * FROM dtm_import('old', true);
+SELECT string_agg(gid, ' ' ORDER BY gid) FROM old.trans_global;
+SELECT count(*) FROM old.trans_branch_op;
+SELECT string_agg(k, ' ' ORDER BY k) FROM old.kv;
+DELETE FROM old.trans_global;
+DELETE FROM old.trans_branch_op;
+DELETE FROM old.kv;
+
+-- With the caller's rights, to whom it belongs then.
+CREATE ROLE regress_dtm_mover;
+SELECT dtm_grant('regress_dtm_mover', 'admin');
+SELECT old.put('r1', 'saga', 'submitted', 'pp');
+SET ROLE regress_dtm_mover;
+SELECT * FROM refused($$SELECT dtm_import('old')$$);
+RESET ROLE;
+GRANT USAGE ON SCHEMA old TO regress_dtm_mover;
+GRANT SELECT ON ALL TABLES IN SCHEMA old TO regress_dtm_mover;
+SET ROLE regress_dtm_mover;
+SELECT * FROM refused($$SELECT dtm_import('old')$$);
+RESET ROLE;
+GRANT DELETE ON ALL TABLES IN SCHEMA old TO regress_dtm_mover;
+SET ROLE regress_dtm_mover;
+SELECT * FROM dtm_import('old');
+RESET ROLE;
+SELECT gid, owner FROM dtm.trans WHERE gid = 'r1';
+SELECT detail, role = session_user AS me FROM dtm.event WHERE verb = 'import' ORDER BY time DESC
+ LIMIT 1;
+
+-- Where dtm's tables are none, or may run something.
+SELECT * FROM refused($$SELECT dtm_import(NULL)$$);
+SELECT * FROM refused($$SELECT dtm_import('nowhere')$$);
+SELECT * FROM refused($$SELECT dtm_import('dtm')$$);
+CREATE FUNCTION old.evil() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'I ran';
+END $$;
+CREATE FUNCTION pg_temp.refused_after(change text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+  BEGIN
+    EXECUTE change;
+    RETURN QUERY SELECT * FROM refused('SELECT dtm_import(''old'')');
+    RAISE EXCEPTION 'undone';
+  EXCEPTION WHEN raise_exception THEN NULL;
+  END;
+END $$;
+SELECT pg_temp.refused_after(change) FROM (VALUES
+  ('CREATE TRIGGER t AFTER DELETE ON old.trans_branch_op FOR EACH ROW EXECUTE FUNCTION old.evil()'),
+  ('CREATE RULE r AS ON DELETE TO old.kv DO ALSO NOTIFY evil'),
+  ('ALTER TABLE old.trans_global ENABLE ROW LEVEL SECURITY'),
+  ('ALTER TABLE old.trans_global RENAME TO x; CREATE VIEW old.trans_global AS TABLE old.x'),
+  ('CREATE TABLE old.child () INHERITS (old.kv)'),
+  ('ALTER TABLE old.trans_global DROP COLUMN result'),
+  ('ALTER TABLE old.trans_branch_op ALTER bin_data TYPE text'),
+  ('SET LOCAL transaction_read_only = on')) AS v(change);
 ROLLBACK;
-SELECT installed > '2020-01-02' AS fresh FROM dtm.identity;
+SELECT installed > '2020-01-03' AS fresh FROM dtm.identity;

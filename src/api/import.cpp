@@ -5,7 +5,6 @@
 #include "store/import.hpp"
 #include "api/orders.hpp"
 #include "api/result.hpp"
-#include "api/topic_list.hpp"
 #include "core/decide.hpp"
 #include "crash_point.hpp"
 #include "hub/pending.hpp"
@@ -14,6 +13,7 @@
 #include "store/control.hpp"
 #include "store/dtm_tables.hpp"
 #include "store/identity.hpp"
+#include "store/subscribers.hpp"
 
 #include <algorithm>
 #include <map>
@@ -91,6 +91,7 @@ store::ImportedTrans Import::converted(const store::DtmRow& row) const {
         static_cast<std::int32_t>(core::current_interval(t.request, t.state, policy).count());
     trans.rollback_reason = row.rollback_reason;
     trans.result = row.result;
+    trans.registered = std::move(t.registered);
     return trans;
 }
 
@@ -151,11 +152,13 @@ void Import::take_transactions() {
 std::optional<std::string> fault_of(const store::DtmTopic& topic) {
     if (topic.name.empty()) return "its name is empty";
     try {
-        for (const Subscriber& s : parse_subscribers(topic.name, topic.subscribers)) {
-            check_subscriber_url(s.url);
+        for (const auto& s : store::parse_subscribers(topic.name, topic.subscribers)) {
+            store::check_subscriber_url(s.url);
         }
     } catch (const pg::SqlError& error) {
         return error.what();
+    } catch (const wire::BadRequest& bad) {
+        return bad.what();
     }
     return std::nullopt;
 }
@@ -200,7 +203,9 @@ std::string listed(const std::vector<Left>& all, bool with_reason) {
 
 void Import::refuse() const {
     const std::string in = " in schema " + in_quotes(schema_);
-    const std::string call = "SELECT * FROM dtm_import(schema, skip_bad => true)";
+    const char* name = schema_.c_str();
+    const std::string literal = pg::call([name] { return quote_literal_cstr(name); });
+    const std::string call = "SELECT * FROM dtm_import(" + literal + ", skip_bad => true)";
     if (unfit_.empty()) {
         throw pg::SqlError("TD002",
                            counted(known_.size(), "gid", "gids") + in + " " +
@@ -242,7 +247,7 @@ void Import::finish() const {
 
 void Import::run() {
     take_transactions();
-    if (skip_bad_ || unfit_.empty()) take_topics();
+    take_topics();
     if (!skip_bad_ && !(unfit_.empty() && known_.empty())) refuse();
     finish();
 }

@@ -189,6 +189,21 @@ SafeSearchPath::~SafeSearchPath() {
     if (std::uncaught_exceptions() == exceptions_) AtEOXact_GUC(true, level_);
 }
 
+LockTimeout::LockTimeout(std::chrono::milliseconds time)
+    : level_(NewGUCNestLevel()), exceptions_(std::uncaught_exceptions()) {
+    const std::string text = std::to_string(time.count());
+    const char* value = text.c_str();
+    call([value] {
+        (void)set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                                true, 0, false);
+    });
+}
+
+LockTimeout::~LockTimeout() {
+    // After an error the abort of the (sub)transaction unwinds it.
+    if (std::uncaught_exceptions() == exceptions_) AtEOXact_GUC(true, level_);
+}
+
 AsRole::AsRole(Oid role) {
     GetUserIdAndSecContext(&saved_role_, &saved_context_);
     SetUserIdAndSecContext(role, saved_context_ | SECURITY_LOCAL_USERID_CHANGE);

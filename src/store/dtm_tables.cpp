@@ -87,6 +87,13 @@ Oid table_oid(const std::string& schema, const Table& table) {
     return oid;
 }
 
+void check_kind(const std::string& schema, const Table& table) {
+    const Oid oid = table_oid(schema, table);
+    if (pg::call([oid] { return get_rel_relkind(oid); }) == RELKIND_RELATION) return;
+    throw pg::SqlError("42809", in_quotes(table.name) + " is not an ordinary table",
+                       "It is a view, a foreign table or partitioned.", whose);
+}
+
 bool fits(Kind kind, Oid type) {
     switch (kind) {
         case Kind::text:
@@ -130,13 +137,13 @@ void check_columns(Relation relation, const Table& table) {
 
 // Within the lock: what a table is does not change any more.
 void check_shape(const std::string& schema, const Table& table) {
+    check_kind(schema, table);
     const Oid oid = table_oid(schema, table);
     const Relation relation = pg::call([oid] { return relation_open(oid, NoLock); });
-    if (relation->rd_rel->relkind != RELKIND_RELATION || relation->rd_rel->relhassubclass ||
-        relation->rd_rel->relispartition) {
-        throw pg::SqlError("42809", in_quotes(table.name) + " is not an ordinary table",
-                           "It is a view, a foreign table, partitioned, or has child tables.",
-                           whose);
+    if (relation->rd_rel->relhassubclass) {
+        throw pg::SqlError("42809", "table " + in_quotes(table.name) + " has child tables",
+                           "Their rows would stay where they are.",
+                           "dtm's tables have none. Detach them, if these are dtm's tables.");
     }
     check_columns(relation, table);
     // As the caller, who may be a superuser: rows of a hostile schema must run nothing.
@@ -222,7 +229,7 @@ DtmTables::DtmTables(const std::string& schema)
     : trans_(qualified(schema, tables[0].name)),
       branches_(qualified(schema, tables[1].name)),
       kv_(qualified(schema, tables[2].name)) {
-    for (const Table& table : tables) (void)table_oid(schema, table);
+    for (const Table& table : tables) check_kind(schema, table);  // or the lock goes to others
     lock(trans_ + ", " + branches_ + ", " + kv_, schema);
     for (const Table& table : tables) check_shape(schema, table);
 }

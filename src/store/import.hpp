@@ -3,6 +3,7 @@
 
 #include "core/types.hpp"
 #include "pg/spi.hpp"
+#include "wire/dtm_store.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -24,6 +25,7 @@ struct ImportedTrans {
     std::int32_t interval_s = 0;
     std::string rollback_reason;
     std::string result;
+    std::vector<wire::DtmRegistration> registered;
 };
 // Returns for each whether it was inserted: not, where its gid exists already.
 std::vector<bool> insert_imported(std::span<const ImportedTrans>, Oid owner);

@@ -12,6 +12,7 @@
 #include "wire/trans_reader.hpp"
 
 #include <algorithm>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -298,7 +299,11 @@ void read_two_phase(Takeover& t, std::span<const DtmBranch> rows) {
 
 // A row is a step that its client has finished.
 void read_workflow(Takeover& t, std::span<const DtmBranch> rows) {
+    std::set<std::pair<std::string_view, std::string_view>> steps;
     for (const DtmBranch& row : rows) {
+        if (!steps.emplace(row.branch_id, row.op).second) {
+            fail(in_branch(row) + "there are two such rows");
+        }
         Registration registration;
         registration.op = row.op;
         registration.status = status_of(row);

@@ -291,6 +291,8 @@ TEST(DtmStore, Workflow) {
     const Takeover waits = take_over(t, rows, now);
     ASSERT_TRUE(waits.progress);
     EXPECT_EQ(waits.state.query.next, later);
+    rows[1].op = "action";
+    EXPECT_EQ(refusal(t, rows), "branch \"01\", action: there are two such rows");
     rows[0].status = "prepared";
     EXPECT_EQ(refusal(t, rows),
               "branch \"01\", action: the status is prepared, which dtm does not write there");
