@@ -47,10 +47,10 @@ bool brings_request(Command what) {
                                "A workflow is ended once, while it is prepared.");
         case Command::register_branch:
             if (found.type != c.type()) {
-                throw pg::SqlError("TD003",
-                                   subject + " has no branches of a " +
-                                       std::string(core::to_string(c.type())),
-                                   detail, "Name its own trans_type.");
+                throw pg::SqlError(
+                    "TD003",
+                    subject + " has no branches of a " + std::string(core::to_string(c.type())),
+                    detail, "Name its own trans_type.");
             }
             throw pg::SqlError("TD003", subject + " takes no branches any more", detail,
                                "Branches are registered between prepare and submit. Undo what this "
@@ -60,9 +60,10 @@ bool brings_request(Command what) {
     }
     const bool abortable = found.type == core::TransType::msg || store::is_two_phase(found.type);
     throw pg::SqlError("TD003", subject + " cannot be aborted", detail,
-                       abortable ? "Only what is prepared can be aborted; dtm_force_stop(gid) gives "
-                                   "up what is not finished."
-                                 : "Only msg, tcc and xa can be aborted.");
+                       abortable
+                           ? "Only what is prepared can be aborted; dtm_force_stop(gid) gives "
+                             "up what is not finished."
+                           : "Only msg, tcc and xa can be aborted.");
 }
 
 [[noreturn]] void refuse(const store::TransCommand& c, const store::CommandResult& result) {
@@ -90,14 +91,12 @@ bool brings_request(Command what) {
                                "No transaction is prepared under this gid, so steps is needed: a "
                                "list of objects with the keys action and compensate.");
         case Refusal::other_branch:
-            throw pg::SqlError("TD002",
-                               "branch " + in_quotes(c.registration.branch_id) +
-                                   " is registered already",
-                               store::is_two_phase(c.type())
-                                   ? "Its addresses or its data are others."
-                                   : "Somebody has recorded operation " +
-                                         in_quotes(c.registration.op) + " of it.",
-                               "Give each branch an id of its own.");
+            throw pg::SqlError(
+                "TD002", "branch " + in_quotes(c.registration.branch_id) + " is registered already",
+                store::is_two_phase(c.type())
+                    ? "Its addresses or its data are others."
+                    : "Somebody has recorded operation " + in_quotes(c.registration.op) + " of it.",
+                "Give each branch an id of its own.");
         case Refusal::unreadable:
             throw pg::SqlError("TD003", "transaction " + in_quotes(c.gid()) + " cannot be read",
                                result.message, "dtm_force_stop(gid) ends it.");

@@ -10,8 +10,8 @@
 
 namespace dtm::api {
 
-// Carries it out, and remembers the gid until COMMIT where its coordinator must look at it. SqlError
-// for whatever is refused. Within a store::AsOwner.
+// Carries it out, and remembers the gid until COMMIT where its coordinator must look at it.
+// SqlError for whatever is refused. Within a store::AsOwner.
 store::CommandResult run_command(const store::TransCommand& command, Oid caller);
 
 // TD001

@@ -3,11 +3,11 @@
 #include "api/dispatch.hpp"
 #include "api/progress.hpp"
 #include "api/result.hpp"
-#include "api/stored_progress.hpp"
 #include "core/decide.hpp"
 #include "hub/pending.hpp"
 #include "hub/settings.hpp"
 #include "store/access.hpp"
+#include "store/stored_answer.hpp"
 
 #include <algorithm>
 
@@ -39,7 +39,7 @@ public:
     Explainer(const store::Stored& row, pg::UnixTime now)
         : row_(row),
           now_(now),
-          progress_(read_progress(texts_of(row))),
+          progress_(read_progress(store::texts_of(row))),
           all_(operations(progress_)) {}
 
     std::vector<std::string> lines() {

@@ -126,9 +126,10 @@ std::string skip(const std::string& gid, const std::string& branch_id,
     const std::string note = with_reason("skipped by " + role, reason);
     const bool forward = progress.state.status == core::Status::submitted;
     if (!core::skip(progress.request, progress.state, branch, now, note)) {
-        throw pg::SqlError(
-            "TD003", "branch " + branch_id + " of " + in_quotes(gid) + " has nothing open",
-            "The transaction is " + row.status_word + ".", "dtm_explain(gid) shows what it waits for.");
+        throw pg::SqlError("TD003",
+                           "branch " + branch_id + " of " + in_quotes(gid) + " has nothing open",
+                           "The transaction is " + row.status_word + ".",
+                           "dtm_explain(gid) shows what it waits for.");
     }
     // A paused transaction stays paused; another one goes on at once, if it can.
     auto due = core::next_due(progress.request, progress.state, hub::policy());

@@ -25,7 +25,6 @@ enum class Line : std::uint8_t {
     register_branch,
     prepare_workflow,
     hurry,
-    count_
 };
 
 // Appendix D, in its spelling.
@@ -107,7 +106,7 @@ constexpr std::array table{
 };
 
 constexpr bool complete() {
-    if (table.size() != static_cast<std::size_t>(Line::count_)) return false;
+    if (table.size() != static_cast<std::size_t>(Line::hurry) + 1) return false;
     for (std::size_t i = 0; i < table.size(); ++i)
         if (table[i].line != static_cast<Line>(i)) return false;
     return true;

@@ -113,7 +113,7 @@ std::optional<Time> next_due(const Request& request, const State& state, const P
     if (is_final(state.status)) return std::nullopt;
     // "Now" without a clock: the one instant that is surely over.
     const Time at_once = state.create_time;
-    if (any_in_flight(state) || state.outdated) return at_once;
+    if (any_in_flight(state)) return at_once;
     return earliest(request, state, at_once, at_once, policy);
 }
 

@@ -89,7 +89,8 @@ std::vector<Creating> create(std::span<const Creation> all, Oid owner, core::Tim
     if (auto done = insert_unless_locked(all, owner, now)) return std::move(*done);
     std::vector<Creating> done(all.size(), Creating::busy);
     for (std::size_t i = 0; i < all.size(); ++i) {
-        if (const auto one = insert_unless_locked(all.subspan(i, 1), owner, now)) done[i] = (*one)[0];
+        if (const auto one = insert_unless_locked(all.subspan(i, 1), owner, now))
+            done[i] = (*one)[0];
     }
     return done;
 }
@@ -118,10 +119,9 @@ constexpr const char* change_sql =
     " t.rollback_reason, CASE WHEN t.status OPERATOR(pg_catalog.=) 'aborting' THEN t.request END";
 
 pg::Rows update(std::span<const Change> all, Oid role, core::Time now) {
-    static Statement statement(
-        change_sql, {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-                     TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, OIDOID,
-                     TIMESTAMPTZOID});
+    static Statement statement(change_sql, {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+                                            TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+                                            TIMESTAMPTZARRAYOID, OIDOID, TIMESTAMPTZOID});
     Texts gids, types, froms, tos, expected, requests, reasons, results;
     std::vector<std::optional<core::Time>> dues;
     for (const Change& c : all) {

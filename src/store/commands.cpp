@@ -43,8 +43,8 @@ std::shared_ptr<const core::Request> readable_request(std::string_view gid, Tran
 
 }  // namespace
 
-std::vector<CommandResult> execute(std::span<const TransCommand> commands, Oid role,
-                                   core::Time now, const core::Policy& policy, bool skip_locked) {
+std::vector<CommandResult> execute(std::span<const TransCommand> commands, Oid role, core::Time now,
+                                   const core::Policy& policy, bool skip_locked) {
     if (commands.empty()) return {};
     return Executor(commands, role, now, policy, skip_locked).run();
 }

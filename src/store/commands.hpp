@@ -19,9 +19,9 @@ struct TransCommand {
     // As read by wire::parse_trans(); force_stop, hurry: gid alone; register_branch: unused. A saga
     // or msg without branches submits what is prepared and creates nothing.
     std::shared_ptr<const core::Request> request;
-    wire::Registration registration;  // register_branch
-    std::string reason;               // abort, finish: rollback_reason
-    std::string result;               // finish
+    wire::Registration registration;           // register_branch
+    std::string reason;                        // abort, finish: rollback_reason
+    std::string result;                        // finish
     core::Status end = core::Status::succeed;  // finish
     // prepare, submit: a request that differs from the stored one is refused. Otherwise the stored
     // steps count, and a submit of what is submitted is a wish to hurry.
@@ -73,11 +73,11 @@ struct CommandResult {
     bool silent = false;  // the row has no progress text
 };
 
-// Within a pg::Spi scope, as the tables' owner. No two commands may name the same gid. `role`: whose
-// new transactions are; commands on others' transactions are refused unless `role` is a member of
-// their owner ("gid G is in use by another role", failure). `skip_locked`: rows that somebody holds
-// are not waited for but reported busy. One result per command, in their order.
-std::vector<CommandResult> execute(std::span<const TransCommand> commands, Oid role,
-                                   core::Time now, const core::Policy& policy, bool skip_locked);
+// Within a pg::Spi scope, as the tables' owner. No two commands may name the same gid. `role`:
+// whose new transactions are; commands on others' transactions are refused unless `role` is a
+// member of their owner ("gid G is in use by another role", failure). `skip_locked`: rows that
+// somebody holds are not waited for but reported busy. One result per command, in their order.
+std::vector<CommandResult> execute(std::span<const TransCommand> commands, Oid role, core::Time now,
+                                   const core::Policy& policy, bool skip_locked);
 
 }  // namespace dtm::store

@@ -1,7 +1,7 @@
 // Private to commands.hpp: one batch of commands on its way. What is likely is tried first, without
-// looking: new rows are inserted, prepared ones changed, each kind by one statement whose conditions
-// are the rules' own (commands.cpp). Only what such a statement leaves out is read, locked, and
-// judged by core::rule() (judge.cpp).
+// looking: new rows are inserted, prepared ones changed, each kind by one statement whose
+// conditions are the rules' own (commands.cpp). Only what such a statement leaves out is read,
+// locked, and judged by core::rule() (judge.cpp).
 #pragma once
 
 #include "store/command_writes.hpp"

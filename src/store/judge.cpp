@@ -191,8 +191,8 @@ void Executor::register_found(std::size_t i, const Row& row) {
     for (const RegisteredRow& r : registered(row.gid)) {
         const wire::Registration& there = r.registration;
         if (there.branch_id != given.branch_id || there.op != given.op) continue;
-        const bool same = there.url == given.url && there.cancel == given.cancel &&
-                          there.data == given.data;
+        const bool same =
+            there.url == given.url && there.cancel == given.cancel && there.data == given.data;
         // A reply was lost and the client asks again (D28). Of the steps of a workflow, however,
         // only one of two executors may have recorded it.
         if (same && is_two_phase(row.type)) {

@@ -26,8 +26,7 @@ bool has_steps(const core::Request& request) {
 }
 
 bool same_steps(const core::Request& a, const core::Request& b) {
-    return a.payloads == b.payloads &&
-           std::ranges::equal(a.branches, b.branches, same_branch);
+    return a.payloads == b.payloads && std::ranges::equal(a.branches, b.branches, same_branch);
 }
 
 core::Request merged(const core::Request& stored, const core::Request& submitted) {

@@ -75,8 +75,8 @@ std::vector<bool> insert_registered(std::span<const wire::Registration* const> a
         " AS u(gid, trans_type, branch_id, op, url, cancel, status, data)"
         " JOIN dtm.trans t ON t.gid OPERATOR(pg_catalog.=) ANY (ARRAY[u.gid])"
         " WHERE t.status OPERATOR(pg_catalog.=) 'prepared'"
-        " AND t.trans_type OPERATOR(pg_catalog.=) u.trans_type AND " DTM_OWNED_ROW("$10")
-        " FOR SHARE OF t ON CONFLICT (gid, branch_id, op) DO NOTHING RETURNING gid",
+        " AND t.trans_type OPERATOR(pg_catalog.=) u.trans_type AND " DTM_OWNED_ROW(
+            "$10") " FOR SHARE OF t ON CONFLICT (gid, branch_id, op) DO NOTHING RETURNING gid",
         {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
          TEXTARRAYOID, BYTEAARRAYOID, TIMESTAMPTZOID, OIDOID});
     Texts gids, types, branches, ops, urls, cancels, statuses;

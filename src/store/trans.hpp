@@ -53,8 +53,8 @@ std::vector<Row> load_locked(std::span<const std::string_view> gids, bool skip_l
 // Locks, until the end of the transaction, what can be locked at once; returns the indices of those
 // that somebody else holds.
 std::vector<std::size_t> held_by_others(std::span<const std::string_view> gids);
-// The rows that are due after `after`, earliest first and locked; those that somebody holds are left
-// out.
+// The rows that are due after `after`, earliest first and locked; those that somebody holds are
+// left out.
 std::vector<Row> load_waiting(core::Time after, std::string_view after_gid, long limit);
 // The request of a row, with its registered branches. Throws std::runtime_error when the text
 // cannot be read.
@@ -98,8 +98,8 @@ SettleResult settle(std::span<const Settlement>, core::Time now, bool skip_locke
 // the version could not be read, any will do.
 void put_aside(std::string_view gid, std::int64_t version, std::string_view why);
 
-// Removes finished transactions with their branches, and what operators did, that are older; at most
-// so many. Nothing, where the SQL is that of a version without the index for it.
+// Removes finished transactions with their branches, and what operators did, that are older; at
+// most so many. Nothing, where the SQL is that of a version without the index for it.
 std::int64_t purge_finished(core::Time older_than, int limit);
 
 }  // namespace dtm::store

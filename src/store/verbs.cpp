@@ -6,8 +6,8 @@
 namespace dtm::store {
 
 std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer) {
-    static pg::Statement statement(
-        "SELECT trans_type, status" DTM_VISIBLE_ROW " FOR NO KEY UPDATE", {TEXTOID, OIDOID});
+    static pg::Statement statement("SELECT trans_type, status" DTM_VISIBLE_ROW " FOR NO KEY UPDATE",
+                                   {TEXTOID, OIDOID});
     pg::Args args;
     args.text(gid).oid(viewer);
     const pg::Rows rows = statement.execute(args);

@@ -19,8 +19,8 @@ struct Locked : Row {
 // Waits for whoever writes the row. `viewer` as in store/lookup.hpp.
 std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer);
 
-// Due at that time (none: never by itself) and no longer put aside. progress: none leaves the stored
-// one.
+// Due at that time (none: never by itself) and no longer put aside. progress: none leaves the
+// stored one.
 void make_due(std::string_view gid, const std::optional<std::string>& progress,
               std::optional<pg::UnixTime> due, pg::UnixTime now);
 

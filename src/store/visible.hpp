@@ -3,9 +3,9 @@
 #pragma once
 
 // Its client is a member of its owner; "t" is the row. The first half spares a look-up.
-#define DTM_OWNED_ROW(role)                                  \
-    "(t.owner::pg_catalog.oid OPERATOR(pg_catalog.=) " role  \
-    " OR pg_catalog.pg_has_role(" role ", t.owner::pg_catalog.oid, 'USAGE'))"
+#define DTM_OWNED_ROW(role)                                                                    \
+    "(t.owner::pg_catalog.oid OPERATOR(pg_catalog.=) " role " OR pg_catalog.pg_has_role(" role \
+    ", t.owner::pg_catalog.oid, 'USAGE'))"
 
 // Who sees it: its owner's members, and who may execute dtm.observe_all(). The view dtm.transaction
 // says the same. $1 the gid, $2 the role that asks.

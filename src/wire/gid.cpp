@@ -3,6 +3,9 @@
 #include "wire/request.hpp"
 #include "wire/text.hpp"
 
+#include <algorithm>
+#include <array>
+
 namespace dtm::wire {
 
 namespace {
@@ -37,10 +40,6 @@ void check_gid(std::string_view gid, const Limits& limits) {
     const Path path(root, "gid");
     constexpr const char* rule =
         "A gid is text without control characters, quotes, semicolons and backslashes.";
-    constexpr const char* dtm_deletes =
-        " (A server of dtm deletes semicolons and line breaks from a gid, so that its client "
-        "cannot "
-        "find the transaction by it.)";
     if (gid.empty()) path.fail("the gid is empty", rule);
     if (gid.size() > limits.max_gid_bytes) {
         path.fail("the gid is " + std::to_string(gid.size()) + " bytes long, the limit is " +
@@ -51,10 +50,10 @@ void check_gid(std::string_view gid, const Limits& limits) {
     }
     for (std::size_t i = 0; i < gid.size(); ++i) {
         if (const auto what = objection(gid, i); !what.empty()) {
-            // dtm deletes these, and the client never finds its transaction again (D38).
-            const bool deleted_by_dtm = gid[i] == ';' || gid[i] == '\n' || gid[i] == '\r';
+            // Their clients got away with these, and did not find their transaction again (D38).
+            const bool deleted = gid[i] == ';' || gid[i] == '\n' || gid[i] == '\r';
             path.fail("the gid has " + std::string(what) + " at byte " + std::to_string(i + 1),
-                      deleted_by_dtm ? std::string(rule) + dtm_deletes : rule);
+                      rule + std::string(deleted ? " (A dtm server deletes it silently.)" : ""));
         }
     }
 }
@@ -77,6 +76,16 @@ std::string make_gid(std::span<const std::uint8_t, 16> entropy) {
         gid[--i] = alphabet[static_cast<std::size_t>(number % 57)];
     }
     return gid;
+}
+
+std::string make_gid(core::Time now, std::span<const std::uint8_t, 10> chance,
+                     std::string_view node) {
+    std::array<std::uint8_t, 16> bytes{};
+    const auto ms = static_cast<std::uint64_t>(now.time_since_epoch().count() / 1000);
+    for (std::size_t i = 0; i < 6; ++i) bytes[i] = static_cast<std::uint8_t>(ms >> (8 * (5 - i)));
+    std::copy(chance.begin(), chance.end(), bytes.begin() + 6);
+    const std::string gid = make_gid(bytes);
+    return node.empty() ? gid : std::string(node) + "-" + gid;
 }
 
 }  // namespace dtm::wire

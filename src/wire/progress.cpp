@@ -68,6 +68,26 @@ Progress read_progress(const RowTexts& row) {
     return p;
 }
 
+namespace {
+
+// What is called before it is written is known by what the row does not say. Of tcc and xa every
+// call of the phase that was decided may have left, none before.
+bool may_have_run(const Progress& p, std::uint32_t branch, Op op) {
+    const core::State& state = p.state;
+    const core::BranchState& b = state.branches[branch];
+    const core::OpState& life = op == Op::action ? b.action : b.compensate;
+    if (life.attempts > 0) return true;
+    const bool two_phase = p.request.type == TransType::tcc || p.request.type == TransType::xa;
+    if (!two_phase) {
+        return op == Op::action && b.may_have_run && state.status != core::Status::prepared;
+    }
+    const auto calling = op == Op::action ? core::Status::submitted : core::Status::aborting;
+    return life.status == core::BranchStatus::succeed ||
+           (state.durable_fresh && state.status == calling);
+}
+
+}  // namespace
+
 std::vector<Operation> operations(const Progress& p) {
     std::vector<Operation> all;
     if (!p.unreadable.empty()) return all;
@@ -76,17 +96,17 @@ std::vector<Operation> operations(const Progress& p) {
         all.push_back({nullptr, 0, Op::query, &p.state.query, true, request.query_prepared, "00",
                        op_name(request, Op::query), request.workflow_data});
     }
-    const auto add = [&](std::uint32_t i, Op op, const core::OpState& life, bool may_have_run) {
+    const auto add = [&](std::uint32_t i, Op op, const core::OpState& life) {
         const core::Branch& branch = request.branches[i];
-        all.push_back({&branch, i, op, &life, may_have_run, branch_url(request, i, op),
+        all.push_back({&branch, i, op, &life, may_have_run(p, i, op), branch_url(request, i, op),
                        branch.branch_id, op_name(request, op), request.payloads[branch.step]});
     };
     for (std::uint32_t i = 0; i < request.branches.size(); ++i) {
         const core::BranchState& state = p.state.branches[i];
         if (request.type != TransType::msg) {
-            add(i, Op::compensate, state.compensate, state.compensate.attempts > 0);
+            add(i, Op::compensate, state.compensate);
         }
-        add(i, Op::action, state.action, state.may_have_run);
+        add(i, Op::action, state.action);
     }
     for (const OwnStep& step : p.own_steps) {
         const Registration& r = step.registration;

@@ -52,5 +52,9 @@ void check_gid(std::string_view gid, const Limits& limits = {});
 // A fresh gid: a random UUIDv4 in base 57, 22 characters (dtm-compat.md 1.5.2). `entropy` is 16
 // random bytes.
 std::string make_gid(std::span<const std::uint8_t, 16> entropy);
+// The same as UUIDv7: the milliseconds of `now` first, then chance, so that neighbours in time are
+// neighbours in an index. `node`, if any, and - go before it.
+std::string make_gid(core::Time now, std::span<const std::uint8_t, 10> chance,
+                     std::string_view node);
 
 }  // namespace dtm::wire

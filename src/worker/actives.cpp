@@ -80,6 +80,14 @@ bool is_clean_success(const Active& a) {
     });
 }
 
+// About the size of its text in the row.
+std::size_t size_of(const core::Request& request) {
+    std::size_t bytes = 0;
+    for (const auto& b : request.branches) bytes += b.action.size() + b.compensate.size() + 64;
+    for (const auto& p : request.payloads) bytes += p.size();
+    return bytes;
+}
+
 std::optional<std::string> last_error(const core::State& state) {
     const core::OpState* worst = nullptr;
     const auto look = [&](const core::OpState& op) {
@@ -125,16 +133,73 @@ void Actives::add(const store::Row& row, TransactionId first_xid, bool asked_for
     a->state = state_of(row, *a->request, first_xid);
     a->version = row.version;
     a->silent = !row.progress;
-    a->bytes = row.request.size();
-    for (const wire::Registration& branch : row.registered) a->bytes += branch.data.size();
-    bytes_ += a->bytes;
-    a->id = next_id_++;
     a->insisting = asked_for;
+    std::size_t bytes = row.request.size();
+    for (const wire::Registration& branch : row.registered) bytes += branch.data.size();
+    Active& kept = keep(std::move(a), bytes);
+    decide(kept, core::Loaded{}, now);
+    let_go_if_idle(kept, now);
+}
+
+void Actives::add(const store::CommandResult& written, core::Time now) {
+    auto a = std::make_unique<Active>();
+    a->request = written.request;
+    a->state = core::initial_state(*a->request, written.status, written.create_time);
+    a->state.rollback_reason = written.rollback_reason;
+    a->version = written.version;
+    a->silent = written.silent;
+    Active& kept = keep(std::move(a), size_of(*written.request));
+    decide(kept, core::Loaded{}, now);
+    let_go_if_idle(kept, now);
+}
+
+std::optional<core::Outcome> Actives::waiting_since(const store::Row& row) {
+    if (!row.progress) return std::nullopt;
+    const core::Request request = store::request_of(row);
+    core::State state;
+    wire::decode_progress(request, *row.progress, state);
+    const core::OpState* waiting = nullptr;
+    for (const auto& b : state.branches) {
+        for (const core::OpState* op : {&b.action, &b.compensate}) {
+            if (op->next) waiting = op;
+        }
+    }
+    if (waiting == nullptr) return std::nullopt;
+    return core::Outcome{waiting->errors > 0 ? core::Result::error : core::Result::ongoing,
+                         waiting->last_answer,
+                         {}};
+}
+
+Active& Actives::keep(std::unique_ptr<Active> a, std::size_t bytes) {
+    a->bytes = bytes;
+    bytes_ += bytes;
+    a->id = next_id_++;
     Active& kept = *a;
     by_id_.emplace(kept.id, std::move(a));
     by_gid_.emplace(kept.request->gid, &kept);
-    decide(kept, core::Loaded{}, now);
-    let_go_if_idle(kept, now);
+    return kept;
+}
+
+void Actives::count_branch(const Active& a, const core::Answer& answer) {
+    if (server_ == nullptr || answer.op == core::Op::query) return;
+    server_->metrics().branch(a.request->type, a.request->branches[answer.branch].branch_id,
+                              wire::op_name(*a.request, answer.op),
+                              answer.outcome.result == core::Result::success);
+}
+
+void Actives::round_over(const Active& a) {
+    if (server_ == nullptr) return;
+    const bool good = a.state.status == core::Status::succeed;
+    server_->metrics().round(a.request->type, good, pg::now() - a.state.create_time);
+    if (!server_->is_awaited(a.gid())) return;
+    server::RoundEnd end;
+    end.gid = a.gid();
+    end.type = a.request->type;
+    end.status = a.state.status;
+    end.rollback_reason = a.state.rollback_reason;
+    end.last = a.last;
+    end.create_time = a.state.create_time;
+    server_->round_over(end);
 }
 
 void Actives::answer(net::Reply&& reply, core::Time now) {
@@ -151,9 +216,14 @@ void Actives::answer(net::Reply&& reply, core::Time now) {
     } else if (reply.status == 0) {
         answer.outcome = {core::Result::error, std::move(reply.error), {}};
     } else {
-        answer.outcome = wire::classify_http(reply.status, reply.body);
+        answer.outcome = wire::classify(*a.request, id.branch, id.op, reply.status, reply.body);
     }
-    if (!reply.deferred) hub::count(counter_of(answer.outcome.result));
+    const core::Result result = answer.outcome.result;
+    if (result != core::Result::success) a.last = answer.outcome;
+    if (!reply.deferred) {
+        hub::count(counter_of(result));
+        count_branch(a, answer);
+    }
     if (a.reload) {
         changed_by_others(a);
         return;
@@ -272,6 +342,7 @@ void Actives::set_wake(Active& a, std::optional<core::Time> at) {
 void Actives::let_go_if_idle(Active& a, core::Time now) {
     if (a.in_flight > 0 || a.dirty != core::Write::none || !a.held.empty()) return;
     if (a.wake && *a.wake <= now) return;  // its timer is over with the next turn
+    round_over(a);
     if (a.wake && alarms_.size() < max_alarms) alarms_.push({*a.wake, a.gid()});
     forget(a);
 }
@@ -314,6 +385,7 @@ void Actives::settled(Active& a, core::Time now) {
                                                            : hub::Counter::failed);
         hub::announce_finished(a.gid());
         DTM_CRASH_POINT("worker.end_announced");
+        round_over(a);
         forget(a);
         return;
     }

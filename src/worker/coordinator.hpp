@@ -3,6 +3,7 @@
 #pragma once
 
 #include "net/client.hpp"
+#include "server/server.hpp"
 #include "worker/actives.hpp"
 #include "worker/settler.hpp"
 
@@ -44,6 +45,11 @@ private:
     // then.
     void look_around(core::Time now);
     // Nothing is begun: an operator said so, or the transactions are not ours (P15).
+    // What the API wrote in this turn: to be called now, or told to whom it concerns.
+    void take_up(core::Time now);
+    // Clients that wait for transactions of another coordinator's slice.
+    void look_after_others(core::Time now);
+    void look_after_api(core::Time now);
     bool silent() const { return foreign_.has_value() || paused_; }
     void become_foreign(const std::string& why);
     void show_endpoints(core::Time now);
@@ -60,6 +66,13 @@ private:
     std::unique_ptr<net::Client> client_;
     Actives actives_;
     Settler settler_{actives_};
+    std::unique_ptr<server::Server> server_;  // of the API database's first coordinator
+    bool api_known_ = false;                  // the next two say what the settings say
+    bool api_is_ours_ = false;
+    bool api_open_ = false;
+    std::optional<core::Time> api_shown_;
+    std::optional<core::Time> others_seen_;
+    std::vector<std::string> touched_;  // rows that the API wrote and that are to be read
     std::vector<net::Reply> replies_;
     std::unordered_set<std::string> asked_for_;  // in this turn, by a session; see accept()
     std::vector<std::string> loading_;           // not empty: the load failed half way
