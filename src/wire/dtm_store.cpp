@@ -260,8 +260,6 @@ void read_msg(Takeover& t, std::span<const DtmBranch> rows) {
     }
 }
 
-// What a client registered one by one is kept in a table of its own, in the order of its times;
-// dtm's have whole seconds.
 void add_registration(Takeover& t, Registration&& registration, const DtmBranch& row) {
     if (row.branch_id.empty()) fail("a branch has no id");
     if (row.branch_id.size() > max_branch_id_bytes) {
@@ -272,11 +270,20 @@ void add_registration(Takeover& t, Registration&& registration, const DtmBranch&
     registration.type = t.request.type;
     registration.branch_id = row.branch_id;
     registration.data = row.data;
-    Time time = row.create_time.value_or(t.state.create_time);
-    if (!t.registered.empty()) {
-        time = std::max(time, t.registered.back().create_time + core::Micros(1));
+    t.registered.push_back(
+        {std::move(registration), row.create_time.value_or(t.state.create_time)});
+}
+
+// What was registered is kept in a table of its own, in the order of its times. dtm's have whole
+// seconds, and its clock may be fast: whoever registers here next must come last.
+void tell_times_apart(std::vector<DtmRegistration>& registered, Time now) {
+    Time latest = now - core::Micros(registered.size());
+    Time earliest = Time::min();
+    for (DtmRegistration& r : registered) {
+        r.create_time = std::max(std::min(r.create_time, latest), earliest);
+        earliest = r.create_time + core::Micros(1);
+        latest += core::Micros(1);
     }
-    t.registered.push_back({std::move(registration), time});
 }
 
 void read_two_phase(Takeover& t, std::span<const DtmBranch> rows) {
@@ -399,6 +406,7 @@ Takeover take_over(const DtmTrans& trans, std::span<const DtmBranch> rows, Time 
     } catch (const BadRequest& bad) {
         fail(sentence(bad));
     }
+    tell_times_apart(t.registered, now);
     remember_what_ran(t);
     if (trans.next_cron_time && *trans.next_cron_time > now) keep_waiting(t, *trans.next_cron_time);
     t.text = encode_request(t.request);

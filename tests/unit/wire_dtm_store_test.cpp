@@ -253,6 +253,16 @@ TEST(DtmStore, RegisteredBranchesKeepTheirOrder) {
     EXPECT_EQ(ran(t), "-!") << "the last one is called first";
 }
 
+TEST(DtmStore, WhoRegistersHereComesAfterThem) {
+    auto rows = rows_of("cancel", "confirm", "pp pp pp");
+    for (DtmBranch& r : rows) r.create_time = now + Seconds(5);
+    rows[4].create_time = rows[5].create_time = created;  // its clock was set back
+    const Takeover t = take_over(trans("tcc", "prepared"), rows, now);
+    EXPECT_EQ(t.registered[0].create_time, now - Micros(3));
+    EXPECT_EQ(t.registered[1].create_time, now - Micros(2));
+    EXPECT_EQ(t.registered[2].create_time, now - Micros(1));
+}
+
 TEST(DtmStore, XaHasOneUrl) {
     auto rows = rows_of("rollback", "commit", "ps pp");
     const Takeover t = take_over(trans("xa", "submitted"), rows, now);
