@@ -48,13 +48,15 @@ bool brings_request(Command what) {
         case Command::register_branch:
             if (found.type != c.type()) {
                 throw pg::SqlError(
-                    "TD003",
-                    subject + " has no branches of a " + std::string(core::to_string(c.type())),
-                    detail, "Name its own trans_type.");
+                    "TD003", subject + " is not of type " + std::string(core::to_string(c.type())),
+                    detail, "A branch is registered with the trans_type of its transaction.");
             }
-            throw pg::SqlError("TD003", subject + " takes no branches any more", detail,
-                               "Branches are registered between prepare and submit. Undo what this "
-                               "branch has done already.");
+            throw pg::SqlError(
+                "TD003", subject + " takes no branches any more", detail,
+                found.type == core::TransType::workflow
+                    ? "Steps are recorded until the workflow has ended."
+                    : "Branches are registered between prepare and submit. Undo what "
+                      "this one has done already.");
         default:
             break;
     }

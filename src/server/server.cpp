@@ -131,6 +131,7 @@ void Server::command(const std::vector<store::TransCommand>& commands,
 
 void Server::execute(core::Time now) {
     if (batch_.empty()) take_batch();
+    if (batch_.empty()) return;
     std::vector<store::TransCommand> commands;
     std::vector<Job*> commanders;
     for (Job& job : batch_) {
@@ -144,8 +145,10 @@ void Server::execute(core::Time now) {
     try {
         const Oid role = api_role();
         command(commands, commanders, role, now);
+        const auto reads = [](const Job& job) { return !job.answer && needs_read(job); };
+        if (std::ranges::any_of(batch_, reads)) pg::renew_snapshot();
         for (Job& job : batch_) {
-            if (!job.answer && needs_read(job)) job.answer = answer_read(job, role, now, touched_);
+            if (reads(job)) job.answer = answer_read(job, role, now, touched_);
         }
     } catch (const pg::SqlError& error) {  // nothing was done: the settings, or the schema
         for (Job& job : batch_) {
