@@ -31,8 +31,8 @@ CREATE TABLE old.kv (
   create_time timestamp(0) with time zone, update_time timestamp(0) with time zone,
   PRIMARY KEY (id), CONSTRAINT uniq_k UNIQUE (cat, k));
 
--- A transaction as dtm would have left it. `marks`: for each branch the states (p, s, f) of its rows
--- in their order; the row that undoes comes first.
+-- A transaction as dtm would have left it. `marks`: for each branch the states (p, s, f) of its
+-- rows in their order; the row that undoes comes first.
 CREATE FUNCTION old.put(gid text, type text, status text, marks text, options text DEFAULT
   '{"concurrent":false}', custom text DEFAULT '', query text DEFAULT '', next timestamptz DEFAULT
   '2020-01-02 03:04:15+00', reason text DEFAULT '', ids text[] DEFAULT NULL) RETURNS void
@@ -177,6 +177,10 @@ DELETE FROM old.kv;
 CREATE ROLE regress_dtm_mover;
 SELECT dtm_grant('regress_dtm_mover', 'admin');
 SELECT old.put('r1', 'saga', 'submitted', 'pp');
+SET ROLE regress_dtm_mover;
+SELECT * FROM refused($$SELECT dtm_import('old')$$);
+RESET ROLE;
+SELECT dtm_grant('regress_dtm_mover', 'submit');
 SET ROLE regress_dtm_mover;
 SELECT * FROM refused($$SELECT dtm_import('old')$$);
 RESET ROLE;

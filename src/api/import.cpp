@@ -281,6 +281,15 @@ void Import::report(ResultRows& rows) const {
     }
 }
 
+// Whoever may read and empty some tables could else have anything called.
+void require_submitter(Oid own_function) {
+    const pg::Spi spi;
+    if (store::may_submit(own_function)) return;
+    throw pg::SqlError("42501", "permission denied for function dtm_import",
+                       "It submits transactions, and this role may not do that.",
+                       "SELECT dtm_grant(role, 'submit') allows it.");
+}
+
 }  // namespace
 
 }  // namespace dtm::api
@@ -294,6 +303,7 @@ DTM_FUNCTION(dtm_import) {
     if (!schema) throw pg::SqlError("TD001", "the schema is NULL", "Field: schema");
     const bool skip_bad = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
     const pg::SafeSearchPath path;
+    api::require_submitter(fcinfo->flinfo->fn_oid);
     api::Import import(std::move(*schema), skip_bad);
     import.run();
     import.report(rows);

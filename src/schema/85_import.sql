@@ -18,11 +18,8 @@ trans_type (topic for topics) and status, and what was left, with its name (gid 
 reason: topics that are here already, and, with skip_bad, all that cannot be taken; without it
 that is an error, and nothing is taken. Errors: TD001 transactions or topics that cannot go on here
 (DETAIL lists the first with their reasons), TD002 a gid is in use here, 42501 no right on the
-tables, 42P01 and 3F000 they do not exist, 42703 and 42804 they are not dtm''s, 42809 they run code
-(triggers, rules, policies …), 55P03 somebody is writing to them, 25006 read-only transaction or
-standby.';
-
-COMMENT ON COLUMN dtm.event.verb IS
-  'pause, resume, skip, redirect, force_stop, retry_now, adopt or import.';
+tables, or to submit, 42P01 and 3F000 they do not exist, 42703 and 42804 they are not dtm''s, 42809
+they run code (triggers, rules, policies …), 55P03 somebody is writing to them, 25006 read-only
+transaction or standby.';
 
 REVOKE ALL ON FUNCTION @extschema@.dtm_import(pg_catalog.text, pg_catalog.bool) FROM PUBLIC;

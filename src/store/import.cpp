@@ -41,6 +41,18 @@ void insert_registered(std::span<const ImportedTrans> all, const std::vector<boo
 
 }  // namespace
 
+bool may_submit(Oid import) {
+    static pg::Statement statement(
+        "SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege(f.oid, 'EXECUTE'))"
+        " FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_proc i"
+        " ON f.pronamespace OPERATOR(pg_catalog.=) i.pronamespace"
+        " WHERE f.proname OPERATOR(pg_catalog.=) 'dtm_submit' AND i.oid OPERATOR(pg_catalog.=) $1",
+        {OIDOID});
+    pg::Args args;
+    args.oid(import);
+    return statement.execute(args).boolean(0, 1);
+}
+
 // Version 2: the first belongs to rows that say nothing about their branches.
 std::vector<bool> insert_imported(std::span<const ImportedTrans> all, Oid owner) {
     static pg::Statement statement(

@@ -1,4 +1,4 @@
-// Transactions and topics that come from elsewhere into our tables. Runs within a store::AsOwner.
+// Transactions and topics that come from elsewhere into our tables.
 #pragma once
 
 #include "core/types.hpp"
@@ -13,6 +13,12 @@
 #include <vector>
 
 namespace dtm::store {
+
+// Whether the current role may execute the functions dtm_submit() that belong to `import`, the
+// function that is being called. Within a pg::Spi scope.
+bool may_submit(Oid import);
+
+// The rest runs within a store::AsOwner.
 
 struct ImportedTrans {
     std::string gid;

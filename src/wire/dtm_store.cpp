@@ -25,7 +25,6 @@ using core::BranchState;
 using core::BranchStatus;
 using core::OpState;
 using core::Request;
-using core::State;
 using core::Status;
 using core::Time;
 using core::TransType;
@@ -42,7 +41,7 @@ std::string in_branch(const DtmBranch& row) {
 
 // What the reader of requests says, with the column that it is about.
 std::string sentence(const BadRequest& bad) {
-    const std::string what = bad.what();
+    std::string what = bad.what();
     if (bad.path.size() <= 2) return what;
     const std::string place = bad.path.substr(2);
     const std::string column = place.substr(0, place.find_first_of(".["));
@@ -106,7 +105,9 @@ void add_old_headers(Request& request, const std::string& ext_data, const Limits
     if (headers.kind() != Kind::object) fail("the headers in ext_data are not a JSON object");
     auto& kept = request.options.branch_headers;
     for (std::size_t i = 0; i < headers.size(); ++i) {
-        const auto [name, value] = headers.member(i);
+        const auto member = headers.member(i);
+        const std::string_view name = member.first;
+        const json::Value value = member.second;
         if (value.kind() != Kind::string) fail("ext_data: a header is not a string");
         const bool overridden = std::ranges::any_of(
             kept, [&](const auto& h) { return json::equal_ignoring_case(h.first, name); });
@@ -311,6 +312,7 @@ void read_workflow(Takeover& t, std::span<const DtmBranch> rows) {
         if (!steps.emplace(row.branch_id, row.op).second) {
             fail(in_branch(row) + "there are two such rows");
         }
+        if (row.op.empty()) fail("branch " + quoted(row.branch_id) + " has no operation");
         Registration registration;
         registration.op = row.op;
         registration.status = status_of(row);

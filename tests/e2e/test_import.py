@@ -134,14 +134,15 @@ def test_a_prepared_saga_stays_so_until_it_is_submitted(db, old, one):
 
 
 def test_a_workflow_is_woken_up(db, old, one):
-    gid = old.put("workflow", "prepared", query=one.url("ok/flow"), custom_data='{"name":"order","data":"aW5wdXQ="}')
+    gid = old.put("workflow", "prepared", query=one.url("ok/flow"),
+                  custom_data='{"name":"order","data":"aW5wdXQ="}')
     db.q("insert into old.trans_branch_op (gid, url, bin_data, branch_id, op, status) values"
          " (%s, '', 'r1', '01', 'action', 'succeed'), (%s, '', 'r2', '02', 'action', 'failed')", gid, gid)
     take(db)
     call = one.wait_calls(1, gid=gid)[0]
     assert (call.method, call.branch_id, call.op, call.body) == ("POST", "00", "order", b"input")
-    assert db.q("select branch_id, op, status from dtm.branch where gid = %s and branch_id <> '00' order by 1", gid) == [
-        ("01", "action", "succeed"), ("02", "action", "failed")]
+    rows = db.q("select branch_id, op, status from dtm.branch where gid = %s and branch_id <> '00' order by 1", gid)
+    assert rows == [("01", "action", "succeed"), ("02", "action", "failed")]
 
 
 def test_what_waits_for_a_retry_goes_on_waiting(db, old, one):
@@ -229,7 +230,8 @@ def test_the_import_waits_for_the_end_of_a_statement(db, old, one, session, shar
     """What dtm commits meanwhile is seen."""
     gid = old.put("saga", "submitted", saga_step(one, "pp"), saga_step(one, "pp"))
     dtm, mover = session(shared_cluster, autocommit=False), session(shared_cluster)
-    dtm.q("update old.trans_branch_op set status = 'succeed' where gid = %s and branch_id = '01' and op = 'action'", gid)
+    dtm.q("update old.trans_branch_op set status = 'succeed' where gid = %s and branch_id = '01' and op = 'action'",
+          gid)
     mover.q("set lock_timeout = '60 s'")
     with meanwhile(mover, "select count(*) from dtm_import('old')") as result:
         wait_until(lambda: db.one("select count(*) from pg_locks where not granted and relation = "
