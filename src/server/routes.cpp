@@ -74,7 +74,7 @@ Match match(std::string_view method, std::string_view path, bool operators) {
     if (operators && method == "DELETE" && clean.starts_with(topic_path)) {
         const std::string_view topic = std::string_view(clean).substr(topic_path.size());
         const std::size_t slash = topic.find('/');
-        if (topic.empty() || slash + 1 < topic.size()) return found;
+        if (topic.empty() || (slash != topic.npos && slash + 1 < topic.size())) return found;
         if (slash != topic.npos) {
             found.redirect = clean.substr(0, clean.size() - 1);
             return found;
