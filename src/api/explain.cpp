@@ -243,7 +243,8 @@ private:
             std::string text = next->name();
             text += next->life->errors > 0
                         ? " failed " + counted(next->life->errors, "time", "times") + " in a row"
-                        : " answered that it is still at work";
+                    : next->life->attempts > 0 ? " answered that it is still at work"
+                                               : " is not due yet";
             return text + "; next call in " + when(*next->life->next);
         }
         if (!row_.next_cron_time || *row_.next_cron_time <= now_) return "";

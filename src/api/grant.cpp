@@ -63,6 +63,7 @@ constexpr Function functions[] = {
     {admin, false, "dtm_skip(text, text, text)"},
     {admin, false, "dtm_redirect(text, text, text)"},
     {admin, false, "dtm_adopt()"},
+    {admin, false, "dtm_import(text, boolean)"},
     {observe | admin, true, "endpoints()"},
 };
 

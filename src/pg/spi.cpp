@@ -131,6 +131,19 @@ Rows execute(const std::string& sql) {
     return {SPI_tuptable, SPI_processed};
 }
 
+Rows execute(const std::string& sql, std::initializer_list<Oid> types, Args& args) {
+    if (args.size() != types.size()) throw std::logic_error("arguments of: " + sql);
+    std::vector<Oid> copy(types);
+    const char* text = sql.c_str();
+    Oid* type = copy.data();
+    const int count = static_cast<int>(copy.size());
+    const int code = call([&] {
+        return SPI_execute_with_args(text, count, type, args.values(), args.nulls(), false, 0);
+    });
+    if (code < 0) throw std::runtime_error(std::string(SPI_result_code_string(code)) + ": " + sql);
+    return {SPI_tuptable, SPI_processed};
+}
+
 Rows Statement::execute(Args& args, bool read_only, long limit) {
     if (args.size() != types_.size()) throw std::logic_error(std::string("arguments of: ") + sql_);
     if (plan_ == nullptr) {

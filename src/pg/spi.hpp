@@ -97,6 +97,8 @@ private:
 
 // SQL text, run once: for DDL and the like. Within a Spi scope.
 Rows execute(const std::string& sql);
+// The same with parameters, for statements about tables whose names are known at run time.
+Rows execute(const std::string& sql, std::initializer_list<Oid> types, Args& args);
 
 // One statement, prepared at its first execution in this process and kept. Make it a function-local
 // static. Every name in the text is schema-qualified, operators too where a caller's search_path

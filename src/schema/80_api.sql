@@ -66,7 +66,7 @@ COMMENT ON COLUMN dtm.trans.next_cron_time IS
   'prepared only).';
 COMMENT ON COLUMN dtm.trans.result IS 'Result of a workflow, as its client gave it.';
 COMMENT ON COLUMN dtm.event.verb IS
-  'pause, resume, skip, redirect, force_stop, retry_now or adopt.';
+  'pause, resume, skip, redirect, force_stop, retry_now, adopt or import.';
 COMMENT ON COLUMN dtm.transaction.trans_type IS 'saga, msg, tcc, xa or workflow.';
 COMMENT ON COLUMN dtm.transaction.owner IS 'The role that prepared or submitted it.';
 COMMENT ON COLUMN dtm.transaction.create_time IS 'When it was prepared or submitted.';

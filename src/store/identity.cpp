@@ -87,6 +87,15 @@ void add_identity(const Identity& identity) {
 
 void mark_foreign() { add_identity(Identity{}); }
 
+void admit_older(pg::UnixTime oldest) {
+    static pg::Statement statement(
+        "UPDATE dtm.identity SET installed = $1 WHERE installed OPERATOR(pg_catalog.>) $1",
+        {TIMESTAMPTZOID});
+    pg::Args args;
+    args.time(oldest);
+    statement.execute(args);
+}
+
 void write_identity(const Identity& identity) {
     // Two writers at once would leave two rows.
     static pg::Statement lock("LOCK TABLE dtm.identity IN SHARE ROW EXCLUSIVE MODE", {});

@@ -41,6 +41,8 @@ Belonging judge_identity(const std::vector<Identity>& stored, const Identity& no
                          const ServerStart& start);
 // Makes the database silent until it is adopted.
 void mark_foreign();
+// Transactions that are as old as this are ours, too: dtm_import() has brought some.
+void admit_older(pg::UnixTime oldest);
 
 // Replaces whatever is stored. Others that would write wait for the end of the transaction.
 void write_identity(const Identity&);

@@ -9,14 +9,6 @@
 
 namespace dtm::wire {
 
-namespace {
-
-using core::Branch;
-using core::Request;
-using core::TransType;
-using json::Kind;
-using json::Value;
-
 std::string step_id(std::size_t step) {
     char text[24];
     std::snprintf(text, sizeof text, "%02zu", step + 1);
@@ -26,6 +18,14 @@ std::string step_id(std::size_t step) {
 std::string subscriber_id(std::size_t step, std::size_t subscriber) {
     return step_id(step) + "-" + step_id(subscriber);
 }
+
+namespace {
+
+using core::Branch;
+using core::Request;
+using core::TransType;
+using json::Kind;
+using json::Value;
 
 class StepsReader {
 public:

@@ -7,7 +7,14 @@
 #include "wire/path.hpp"
 #include "wire/request.hpp"
 
+#include <cstddef>
+#include <string>
+
 namespace dtm::wire {
+
+// The ids of branches, from 0: "01", "02", …, "100"; of a topic's subscribers "01-01", "01-02", ….
+std::string step_id(std::size_t step);
+std::string subscriber_id(std::size_t step, std::size_t subscriber);
 
 // Reads `steps` and `payloads` of the request object into request.branches and payloads; type and
 // protocol are there already. Throws BadRequest.

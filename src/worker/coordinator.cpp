@@ -283,6 +283,10 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     if (core::is_final(row.status) || row.attention || row.unreadable) return;
     if (workers_ > 1 && hub::slice_of(row.gid, workers_) != worker_) return;
     const auto tolerance = asked_for_.contains(row.gid) ? clock_tolerance : core::Seconds{0};
+    // What dtm_import() has brought is older, and was admitted by the commit that brought it.
+    if (!foreign_ && row.create_time < installed_ - tolerance) {
+        installed_ = look_where_we_are().installed;
+    }
     if (!foreign_ && row.create_time < installed_ - tolerance) {
         // Restored without the identity, or before it.
         become_foreign("it has transactions from before the extension was installed here");

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 import conftest  # noqa: E402
 from cluster import wait_until  # noqa: E402
 from crash_run import CrashCluster, Walk, points_in_source  # noqa: E402
+from dtm_tables import Branch, Old  # noqa: E402
 from private import NotRelocatable, PrivateBuild, pg_config  # noqa: E402
 
 SIDE_BY_SIDE = 6        # clusters; most of a crash is waiting
@@ -255,6 +256,27 @@ def topics(run):
                done="select not exists (select from dtm.topic where topic = %s)")
 
 
+def import_from_dtm(run):
+    """A transaction is in dtm's tables or in ours, whatever happens, and ends."""
+    taken = f"select count(*) = 0 from {schema_of(run)}.trans_global"
+    run.change(f"select dtm_import('{schema_of(run)}')", done=taken)
+    assert run.one(taken)
+    run.expected = {f"{run.id}-0": BOTH}
+
+
+def schema_of(run):
+    return run.id.replace("-", "_")
+
+
+def filled_tables(run):
+    steps = [Branch((undo, do), "pp", body=json.dumps(payload).encode())
+             for do, undo, payload, _ in (run.out(), run.give())]
+    Old(run, schema_of(run)).create().put("saga", "submitted", *steps, gid=f"{run.id}-0")
+
+
+import_from_dtm.before = filled_tables
+
+
 # --- the stories of housekeeping and trouble ------------------------------------------------------------
 
 def retention(run):
@@ -449,6 +471,7 @@ recovered_backup.before = backup
 PLAIN = {saga_forward: 5, saga_rollback: 5, saga_concurrent: 5, saga_that_is_repeated: 3, saga_timeout: 3, message: 5}
 OTHERS = {force_stop: ONLY_VERBS, retry_now: ONLY_VERBS, skip: ONLY_VERBS, pause_one: ONLY_VERBS,
           pause_everything: r"^(api|hub)\.|looked|loaded", redirect: r"^(api|hub)\.|looked", topics: r"^(api|store)\.",
+          import_from_dtm: ONLY_VERBS,
           retention: r"^worker\.(finished|retention)", barrier: r"barrier",
           unreadable_row: r"aside|^api\.force", unwritable_row: r"aside|alone|settl|ended",
           adopt: r"adopt|orders|looked|loaded", restored_dump: r"adopt|marked|orders|looked|loaded",
