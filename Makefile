@@ -111,6 +111,7 @@ demo:        ## a transfer between two services, in a throw-away PostgreSQL
 	@tests/demo/run
 bench: deps-test ## measure throughput and latency
 	@tests/bench/run
+	@tests/bench/http --compare-inserts
 	@tests/bench/barrier
 
 FORMATTED = $(shell find src tests -name '*.cpp' -o -name '*.hpp')

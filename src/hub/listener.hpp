@@ -1,5 +1,5 @@
-// How the listener of the API is doing, in shared memory for dtm_check(): where it listens, or why it
-// does not. One server of the cluster has it, the first coordinator of dtm.api_database.
+// How the listener of the API is doing, in shared memory for dtm_check(): where it listens, or why
+// it does not. One server of the cluster has it, the first coordinator of dtm.api_database.
 #pragma once
 
 #include "pg/postgres.hpp"

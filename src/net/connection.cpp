@@ -21,6 +21,7 @@ using boost::system::error_code;
 
 constexpr std::string_view no_token =
     "this server asks for its token; send the header Authorization: Bearer TOKEN";
+constexpr std::string_view no_room = "too many requests wait for their answer; try again later";
 
 // Hands Asio the memory of its connection.
 template <typename T>
@@ -120,6 +121,7 @@ void Connection::close() noexcept {
     socket_.close(ignored);
     tls_.reset();
     if (parser_) owner_.give_back(std::move(parser_));
+    owner_.count_bytes(accounted_, 0);
     owner_.closed(*this);
 }
 
@@ -225,7 +227,17 @@ void Connection::read() {
         case Moved::Outcome::failed:
             return close();
     }
+    account();
     wait_for_more();
+}
+
+// Many clients that each stay within their limits may still be too much for the machine.
+void Connection::account() {
+    if (closed_) return;
+    const std::size_t bytes = early_.size() + request_bytes_ + (parser_ ? parser_->bytes() : 0);
+    owner_.count_bytes(accounted_, bytes);
+    accounted_ = bytes;
+    if (phase_ == Phase::reading && !owner_.has_room()) refuse(503, no_room);
 }
 
 // A client that sends ahead of its answers waits when so much has come.
@@ -317,6 +329,10 @@ void Connection::on_request() {
         owner_.count_refusal();
         return send(header_of(401), message_json(no_token));
     }
+    request_bytes_ = request.target.size() + request.body.size();
+    owner_.count_bytes(accounted_, request_bytes_);
+    accounted_ = request_bytes_;
+    if (!owner_.has_room()) return refuse(503, no_room);
     owner_.enter(*this, Phase::busy);
     owner_.hand_over(*this, std::move(request));
 }
@@ -328,6 +344,7 @@ void Connection::go_on() {
     }
     const bool done = client_finished_ || (owner_.ending() && phase_ == Phase::idle);
     if (done && (phase_ == Phase::idle || phase_ == Phase::reading)) return close();
+    account();
     if (!client_finished_) wait_for_more();
 }
 
@@ -339,10 +356,12 @@ void Connection::refuse(unsigned status, std::string_view message) {
     if (parser_) owner_.give_back(std::move(parser_));
     keep_alive_ = false;
     head_ = false;
+    request_bytes_ = 0;
     send(header_of(status), std::move(body));
 }
 
 void Connection::answer(HttpAnswer answer) {
+    request_bytes_ = 0;
     AnswerHeader header = header_of(answer.status);
     header.content_type = answer.content_type;
     header.location = answer.location;

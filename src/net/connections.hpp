@@ -62,6 +62,9 @@ public:
     void enter(Connection& connection, Connection::Phase phase);
     void hand_over(Connection& connection, HttpRequest request);
     void count_refusal() { ++refused_; }
+    // Of what is kept for one connection.
+    void count_bytes(std::size_t before, std::size_t now) { buffered_ += now - before; }
+    bool has_room() const { return buffered_ <= settings_.max_buffered; }
     void closed(Connection& connection) noexcept;
 
     std::unique_ptr<RequestParser> take_parser();
@@ -99,6 +102,7 @@ private:
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_slots_;
     std::size_t count_ = 0;
+    std::size_t buffered_ = 0;
     // In the order in which they entered, so the first is the first to be too late.
     List idle_, reading_, writing_, leaving_;
     std::vector<HttpRequest> arrived_;

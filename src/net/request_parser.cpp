@@ -164,6 +164,10 @@ RequestParser::Progress RequestParser::parse(std::string_view bytes) {
     }
 }
 
+std::size_t RequestParser::bytes() const {
+    return impl_->request.target.size() + impl_->request.body.size();
+}
+
 void RequestParser::clear() { impl_->request = Request(); }
 
 bool RequestParser::keep_alive() const { return impl_->parser->keep_alive(); }

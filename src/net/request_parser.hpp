@@ -32,7 +32,9 @@ public:
     // The next request, from its first byte on.
     void begin(std::size_t max_header, std::size_t max_body);
     Progress parse(std::string_view bytes);
-    // Keeps no memory of a request.
+    // What is kept of the request so far.
+    std::size_t bytes() const;
+    // Keeps nothing of it.
     void clear();
 
     // Once the header is complete.

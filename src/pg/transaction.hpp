@@ -19,7 +19,7 @@ private:
     bool open_ = true;
 };
 
-// From here on the active snapshot shows what this transaction wrote and what others have committed.
+// From here on the active snapshot shows what this transaction wrote and others have committed.
 void renew_snapshot();
 
 // A savepoint; restores the caller's memory context and resource owner.

@@ -131,6 +131,7 @@ void Server::command(const std::vector<store::TransCommand>& commands,
 
 void Server::execute(core::Time now) {
     if (batch_.empty()) take_batch();
+    if (batch_.empty()) return;
     std::vector<store::TransCommand> commands;
     std::vector<Job*> commanders;
     for (Job& job : batch_) {

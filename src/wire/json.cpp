@@ -2,7 +2,6 @@
 
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <cstring>
 
 // The only place where Boost.JSON is compiled (header-only use, Debian's libboost1.81-dev). Its
@@ -131,6 +130,8 @@ std::optional<std::int64_t> Value::integer() const {
     return std::nullopt;
 }
 
+double Value::real() const { return as_boost(value_).as_double(); }
+
 std::size_t Value::size() const {
     if (value_ == nullptr) return 0;
     if (const auto* array = as_boost(value_).if_array()) return array->size();
@@ -183,58 +184,6 @@ void append_integer(std::string& out, std::int64_t number) {
     std::array<char, 24> digits;
     const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
     out.append(digits.data(), end);
-}
-
-namespace {
-
-void append_real(std::string& out, double number) {
-    if (!std::isfinite(number)) {  // it was written with an exponent beyond a double's
-        out += number > 0 ? "1e999" : "-1e999";
-        return;
-    }
-    std::array<char, 32> digits;
-    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
-    out.append(digits.data(), end);
-}
-
-void append_boost(std::string& out, const bj::value& value) {  // as deep as the parser went
-    if (const auto* text = value.if_string()) return append_string(out, as_std(*text));
-    if (const auto* number = value.if_int64()) return append_integer(out, *number);
-    if (const auto* number = value.if_uint64()) {
-        out += std::to_string(*number);
-        return;
-    }
-    if (const auto* number = value.if_double()) return append_real(out, *number);
-    if (const auto* array = value.if_array()) {
-        const char* separator = "[";
-        for (const bj::value& element : *array) {
-            append_boost(out += separator, element);
-            separator = ",";
-        }
-        out += array->empty() ? "[]" : "]";
-        return;
-    }
-    if (const auto* object = value.if_object()) {
-        const char* separator = "{";
-        for (const bj::key_value_pair& pair : *object) {
-            append_string(out += separator, as_std(pair.key()));
-            append_boost(out += ':', pair.value());
-            separator = ",";
-        }
-        out += object->empty() ? "{}" : "}";
-        return;
-    }
-    out += value.is_null() ? "null" : value.get_bool() ? "true" : "false";
-}
-
-}  // namespace
-
-void append_value(std::string& out, Value value) {
-    if (value.value_ == nullptr) {
-        out += "null";
-    } else {
-        append_boost(out, as_boost(value.value_));
-    }
 }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {

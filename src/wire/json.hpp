@@ -42,6 +42,7 @@ public:
     std::string_view string() const;
     // nullopt: an integer beyond the range of int64.
     std::optional<std::int64_t> integer() const;
+    double real() const;  // nearly: the last bit may be another one
 
     // Number of elements or members; 0 for everything that is neither array nor object.
     std::size_t size() const;
@@ -51,7 +52,6 @@ public:
     Value find(std::string_view name) const;
 
 private:
-    friend void append_value(std::string& out, Value value);
     const void* value_ = nullptr;
 };
 
@@ -76,8 +76,6 @@ private:
 // again.
 void append_string(std::string& out, std::string_view text);
 void append_integer(std::string& out, std::int64_t number);
-// The value as compact JSON. Numbers keep their value, not their spelling.
-void append_value(std::string& out, Value value);
 
 bool equal_ignoring_case(std::string_view a, std::string_view b);  // ASCII only
 

@@ -5,6 +5,9 @@
 #include "wire/query.hpp"
 #include "wire/text.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 namespace dtm::wire {
 
 namespace {
@@ -30,22 +33,71 @@ std::string method_of(std::string_view url) {
     return {};
 }
 
-// Members of the payload that the identity does not overwrite, each with a comma behind it.
-void append_members(std::string& out, std::string_view payload) {
-    try {
-        const json::Document document(payload, max_depth);
-        const Value root = document.root();
-        if (root.kind() != Kind::object) return;
-        for (std::size_t i = 0; i < root.size(); ++i) {
-            const auto [name, value] = root.member(i);
-            if (name == "gid" || name == "trans_type" || name == "branch_id" || name == "op") {
+// Walks over the members of an object, known to be valid JSON, as they are spelled: a payload's
+// numbers must arrive as they were sent, and reading and printing them would change some.
+class Members {
+public:
+    explicit Members(std::string_view object) : rest_(object.substr(object.find('{') + 1)) {}
+
+    // The next member, `"key" : value`; "" after the last.
+    std::string_view next() {
+        rest_.remove_prefix(std::min(rest_.find_first_of("\"}"), rest_.size()));
+        const std::size_t end = end_of_member();
+        const std::string_view member = rest_.substr(0, end);
+        rest_.remove_prefix(end);
+        return member;
+    }
+
+    // The key of a member, unescaped.
+    static std::string key(std::string_view member) {
+        const json::Document document(member.substr(0, end_of_string(member, 0)), 1);
+        return std::string(document.root().string());
+    }
+
+private:
+    static std::size_t end_of_string(std::string_view text, std::size_t at) {
+        for (++at; at < text.size() && text[at] != '"'; ++at) {
+            if (text[at] == '\\') ++at;
+        }
+        return std::min(at + 1, text.size());
+    }
+
+    std::size_t end_of_member() const {
+        int depth = 0;
+        for (std::size_t at = 0; at < rest_.size();) {
+            const char c = rest_[at];
+            if (depth == 0 && (c == ',' || c == '}')) return at;
+            if (c == '"') {
+                at = end_of_string(rest_, at);
                 continue;
             }
-            json::append_string(out, name);
-            json::append_value(out += ':', value);
-            out += ',';
+            if (c == '{' || c == '[') ++depth;
+            if (c == '}' || c == ']') --depth;
+            ++at;
         }
-    } catch (const json::SyntaxError&) {}
+        return rest_.size();
+    }
+
+    std::string_view rest_;
+};
+
+bool is_object(std::string_view payload) {
+    try {
+        return json::Document(payload, max_depth).root().kind() == Kind::object;
+    } catch (const json::SyntaxError&) {
+        return false;
+    }
+}
+
+// Members of the payload that the identity does not overwrite, each with a comma behind it.
+void append_members(std::string& out, std::string_view payload) {
+    if (!is_object(payload)) return;
+    Members members(payload);
+    for (std::string_view member = members.next(); !member.empty(); member = members.next()) {
+        const std::string key = Members::key(member);
+        if (key == "gid" || key == "trans_type" || key == "branch_id" || key == "op") continue;
+        out.append(member).append(",");
+    }
 }
 
 void append_member(std::string& out, std::string_view name, std::string_view value) {
@@ -55,15 +107,14 @@ void append_member(std::string& out, std::string_view name, std::string_view val
 
 // Some services say -32901, some "-32901"; 0 is no code that means anything here.
 long code_of(Value code) {
-    if (code.kind() == Kind::integer) {
-        const auto number = code.integer();
-        return number && *number > -100000 && *number < 0 ? static_cast<long>(*number) : 0;
+    for (const long known : {-32901L, -32902L}) {
+        const bool same = code.kind() == Kind::integer ? code.integer() == known
+                          : code.kind() == Kind::real  ? std::fabs(code.real() - known) < 0.5
+                                                       : code.kind() == Kind::string &&
+                                                            code.string() == std::to_string(known);
+        if (same) return known;
     }
-    const bool text = code.kind() == Kind::string;
-    std::string spelled = text ? std::string(code.string()) : std::string();
-    if (code.kind() == Kind::real) json::append_value(spelled, code);
-    if (spelled == "-32901") return -32901;
-    return spelled == "-32902" ? -32902 : 0;
+    return 0;
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 #include "hub/shared.hpp"
 #include "pg/time.hpp"
 #include "pg/transaction.hpp"
-#include "server/listener.hpp"
 #include "store/control.hpp"
 #include "worker/belonging.hpp"
 
@@ -18,6 +17,7 @@ extern "C" {
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 namespace dtm::worker {
 namespace {
@@ -30,8 +30,6 @@ constexpr std::size_t max_piece = 64;     // rows per statement: bounds the memo
 // this far; rows of longer transactions that no ring announced wait for the next full sweep.
 constexpr core::Seconds look_back{10};
 constexpr core::Seconds full_sweep_every{5};
-// How often rows of other coordinators are looked at that a client waits for.
-constexpr std::chrono::milliseconds other_look{50};
 
 net::Settings net_settings() {
     net::Settings s;
@@ -54,20 +52,6 @@ TransactionId next_xid() {
 // dump may be seconds old when it is restored.
 constexpr core::Seconds clock_tolerance{60};
 
-// What a row tells of its transaction's last round; none: it may be under way.
-std::optional<server::RoundEnd> round_seen(const store::Row& row) {
-    server::RoundEnd end;
-    end.gid = row.gid;
-    end.type = row.type;
-    end.status = row.status;
-    end.rollback_reason = row.rollback_reason;
-    if (core::is_final(row.status)) return end;
-    const auto waiting = Actives::waiting_since(row);
-    if (!waiting) return std::nullopt;
-    end.last = *waiting;
-    return end;
-}
-
 }  // namespace
 
 Coordinator::Coordinator(int worker, int workers)
@@ -83,51 +67,6 @@ void Coordinator::configure() {
 }
 
 void Coordinator::stop() noexcept { client_.reset(); }
-
-// The first coordinator of the API's database is the API server, and a copied database must not
-// take what is meant for the original (P15).
-void Coordinator::look_after_api(core::Time now) {
-    if (worker_ != 0) return;
-    if (!api_known_) {
-        pg::Transaction transaction;
-        api_is_ours_ = server::is_api_database();
-        transaction.commit();
-    }
-    if (api_is_ours_ && !server_) {
-        server_ = std::make_unique<server::Server>(*client_);
-        actives_.report_to(server_.get());
-    }
-    const bool open = api_is_ours_ && !foreign_;
-    if (server_ && (!api_known_ || open != api_open_)) server_->configure(open);
-    api_known_ = true;
-    api_open_ = open;
-    if (!server_) return;
-    server_->receive(now);
-    look_after_others(now);
-    if (api_shown_ && now >= *api_shown_ && now - *api_shown_ < core::Seconds{1}) return;
-    api_shown_ = now;
-    server_->give_up(now);
-    server::publish(client_->listener());
-}
-
-// The rounds of other slices are seen in their rows alone.
-void Coordinator::look_after_others(core::Time now) {
-    if (workers_ == 1 || (others_seen_ && now >= *others_seen_ && now - *others_seen_ < other_look))
-        return;
-    others_seen_ = now;
-    std::vector<std::string> gids = server_->awaited();
-    std::erase_if(
-        gids, [this](const std::string& gid) { return hub::slice_of(gid, workers_) == worker_; });
-    if (gids.empty()) return;
-    pg::Transaction transaction;
-    {
-        const pg::Spi spi;
-        for (const store::Row& row : store::load(gids)) {
-            if (const auto end = round_seen(row)) server_->round_over(*end);
-        }
-    }
-    transaction.commit();
-}
 
 bool Coordinator::sweep_due(core::Time now) const {
     // When more waits than fits, a sweep passes over all that are in memory already: not for a few.
@@ -153,10 +92,7 @@ long Coordinator::idle_ms() const {
     const core::Time sweep_at =
         last_sweep_.value_or(now) + std::chrono::milliseconds{hub::settings.sweep_interval_ms};
     core::Time until = std::min(sweep_at, now + core::Seconds{1});
-    if (server_) {
-        if (const auto due = server_->due()) until = std::min(until, *due);
-        if (workers_ > 1 && server_->anybody_waits()) until = std::min(until, now + other_look);
-    }
+    if (const auto due = api_due(now)) until = std::min(until, *due);
     if (!again_.empty()) until = std::min(until, now + std::chrono::milliseconds{100});
     if (const auto wake = actives_.next_wake()) until = std::min(until, *wake);
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
@@ -333,7 +269,7 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     // An operator may have ended it, whatever is still in flight.
     if (core::is_final(row.status)) {
         hub::announce_finished(row.gid);
-        if (server_ && server_->is_awaited(row.gid)) server_->round_over(*round_seen(row));
+        if (server_) tell_who_waits(row);
     }
     if (Active* a = actives_.find(row.gid)) {
         if (a->version == row.version) {
@@ -445,21 +381,9 @@ void Coordinator::turn() {
     hub::set_gauges(static_cast<std::uint32_t>(actives_.size()), actives_.in_flight());
 }
 
-void Coordinator::take_up(core::Time now) {
-    if (!server_) return;
-    for (auto& [gid, row] : server_->take_written()) {
-        if (workers_ > 1 && hub::slice_of(gid, workers_) != worker_) {
-            hub::announce(gid);
-        } else if (actives_.find(gid) != nullptr || !row.request || !row.silent) {
-            touched_.push_back(gid);
-        } else if (row.status != core::Status::prepared && room() > 0) {
-            actives_.add(row, now);
-        }
-    }
-}
-
 bool Coordinator::database_round(const std::vector<std::string>& announced, bool sweeping,
                                  core::Time now) {
+    const bool apart = std::exchange(settle_apart_, false);
     try {
         pg::Transaction transaction;
         {
@@ -467,7 +391,7 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
             load(announced, now);
             if (sweeping) load_due(now);
             send();
-            if (server_) server_->execute(pg::now());
+            if (server_ && !apart) server_->execute(pg::now());
             settler_.write(pg::now());
         }
         transaction.commit();
@@ -478,6 +402,7 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
             // Nobody knows whose error it is: requests are executed one by one, and what was to be
             // settled is settled in the next turn.
             settler_.postpone();
+            settle_apart_ = true;
             server_->alone(now);
             return false;
         }

@@ -5,7 +5,7 @@ the server log. After every test the log of every cluster is read: a line that n
 """
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from api import Api, listen_settings, wait_listening  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from dtm import Dtm  # noqa: E402
 from service import Service  # noqa: E402
@@ -79,6 +80,34 @@ def shared_cluster(one):
     with running_cluster("shared", {"autovacuum": "off", "dtm.alert_webhook": one.url("ok/alert"),
                                     "dtm.alert_retry_limit": 3}) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def api_cluster(one):
+    """The cluster of all tests that talk to the API server and kill nothing."""
+    with running_cluster("api", {"autovacuum": "off", **listen_settings()}) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def api(api_cluster, session):
+    """The API server of that cluster."""
+    api = wait_listening(Api(api_cluster, session(api_cluster)))
+    yield api
+    api.close()
+
+
+@pytest.fixture
+def server(session):
+    """Starts a cluster with an API server, server(setting=value); returns the Api."""
+    with ExitStack() as stack:
+        def start(client=None, wait=True, **settings):
+            settings = {**listen_settings(), **{k.replace("__", "."): v for k, v in settings.items()}}
+            cluster = stack.enter_context(running_cluster("server", settings))
+            api = Api(cluster, session(cluster), **(client or {}))
+            stack.callback(api.close)
+            return wait_listening(api) if wait else api
+        yield start
 
 
 @pytest.fixture

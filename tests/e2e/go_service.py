@@ -1,4 +1,4 @@
-"""The Go program of tests/interop/go, which guards its branches with the barrier of dtm's own client."""
+"""The Go programs of tests/interop/go, which use dtm's own client."""
 import itertools
 import json
 import os
@@ -13,30 +13,30 @@ from cluster import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "tests" / "interop" / "go"
-PROGRAM = ROOT / "build" / "interop" / "barrier"
+BUILT = ROOT / "build" / "interop"
 
 
-def build():
-    """Modules come from Go's cache or its proxy, the versions and sums from go.mod and go.sum."""
+def build(package=".", name="barrier"):
+    """Modules come from Go's cache or its proxy, the versions and sums from go.mod and go.sum. Returns the program."""
     go = shutil.which("go") or "/usr/local/go/bin/go"
     # local: no other Go is downloaded. Without cgo it needs no C compiler.
     environment = dict(os.environ, GOTOOLCHAIN="local", GOFLAGS="-mod=readonly -buildvcs=false", GOWORK="off",
                        CGO_ENABLED="0")
     if "HOME" not in environment:   # where Go keeps its caches
-        environment |= {"GOPATH": str(PROGRAM.parent / "gopath"), "GOCACHE": str(PROGRAM.parent / "gocache")}
+        environment |= {"GOPATH": str(BUILT / "gopath"), "GOCACHE": str(BUILT / "gocache")}
         environment["GOFLAGS"] += " -modcacherw"    # or `make clean` could not remove them
-    run = subprocess.run([go, "build", "-o", PROGRAM, "."], cwd=SOURCE, text=True, env=environment,
+    run = subprocess.run([go, "build", "-o", BUILT / name, package], cwd=SOURCE, text=True, env=environment,
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert run.returncode == 0, f"{SOURCE} did not build; is there a network?\n{run.stdout[-3000:]}"
+    return BUILT / name
 
 
-class GoService:
-    """One process; its commands run side by side."""
+class Commanded:
+    """One process that takes commands, one JSON line each; they run side by side."""
 
-    def __init__(self, cluster, dbname):
-        self.process = subprocess.Popen(["setpriv", "--pdeathsig=KILL", PROGRAM, "127.0.0.1", str(cluster.port),
-                                         dbname], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=sys.__stderr__, text=True)
+    def __init__(self, *command, environment=None):
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig=KILL", *map(str, command)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=sys.__stderr__, text=True, env=environment)
         self.ids = itertools.count(1)
         self.inboxes = {}
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -62,9 +62,6 @@ class GoService:
         """The next answer to a command: it holds, or it is done."""
         return self.inboxes[number].get(timeout=DEADLINE)
 
-    def release(self, number):
-        self.send(id=number, do="release")
-
     def do(self, what, **fields):
         return self.answer(self.start(what, **fields))
 
@@ -72,3 +69,13 @@ class GoService:
         self.process.kill()
         self.process.wait()
         self.reader.join(10)
+
+
+class GoService(Commanded):
+    """Guards its branches with the barrier of dtm's client."""
+
+    def __init__(self, cluster, dbname):
+        super().__init__(BUILT / "barrier", "127.0.0.1", cluster.port, dbname)
+
+    def release(self, number):
+        self.send(id=number, do="release")

@@ -1,0 +1,263 @@
+"""Very many clients, very slow and very large ones, and those that speak no HTTP; kills and shutdowns (design 12).
+Clusters of their own, but for what harms nobody."""
+import contextlib
+import http.client
+import json
+import resource
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from api import Api, Raw, both, get_text, msg, post_text, saga, wait_listening
+from cluster import wait_until
+from test_survival import kill_coordinator, kill_postmaster, shut_down, terminate_coordinator
+
+SUBMIT = "/api/dtmsvr/submit"
+
+
+def again(api, session):
+    """The same server after a blow: its port is the same, sessions and connections are new."""
+    api.close()
+    new = Api(api.cluster, session(api.cluster), token=api.token, tls=api.tls)
+    new.db.gids = api.db.gids
+    return wait_listening(new)
+
+
+# --- very many, very slow, very large ---------------------------------------------------------------
+
+def test_two_thousand_idle_connections(server, one):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    idle = []
+    try:
+        api = server()
+        for _ in range(2000):
+            idle.append(Raw(api.cluster))
+        for raw in idle[::100]:
+            raw.send(get_text("/api/ping"))
+            assert raw.answer().status == 200
+        gid = saga(api, both(one, "ok"), wait_result=True)
+        assert api.status(gid) == "succeed"
+        for raw in idle:
+            raw.send(get_text("/api/dtmsvr/newGid"))
+        assert len({raw.answer().json["gid"] for raw in idle}) == 2000
+    finally:
+        for raw in idle:
+            raw.socket.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    gid = saga(api, both(one, "ok"), wait_result=True)
+    assert api.status(gid) == "succeed"
+
+
+def test_too_many_connections(server):
+    api = server(dtm__http_max_connections=10)
+    api.close()
+    open_ones = []
+    try:
+        def full():
+            open_ones.append(Raw(api.cluster))
+            try:
+                open_ones[-1].send(get_text("/api/ping")).answer()
+                return False
+            except (EOFError, ConnectionError):
+                return True
+        wait_until(full, "the eleventh is sent away", pause=0)
+        assert 8 <= len(open_ones) <= 12
+        open_ones[0].send(get_text("/api/ping"))
+        assert open_ones[0].answer().status == 200, "those that are in are served"
+    finally:
+        for raw in open_ones:
+            raw.socket.close()
+    wait_listening(api)
+
+
+def test_slow_clients_disturb_nobody_and_are_sent_away(api, one):
+    """Half a request line, half a header, half a body, and one that never reads its answers."""
+    whole = post_text("/api/dtmsvr/prepare", json.dumps({"gid": "slow", "trans_type": "tcc"}))
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(Raw(api.cluster)).send(whole[:n]) for n in (3, 40, len(whole) - 1) * 10]
+        deaf = stack.enter_context(Raw(api.cluster))
+        deaf.socket.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            deaf.send(get_text("/api/metrics").encode() * 20000)
+        for _ in range(5):
+            assert api.status(saga(api, both(one, "ok"), wait_result=True)) == "succeed"
+        for raw in slow:
+            assert raw.closed()
+            assert not raw.rest or raw.rest.startswith(b"HTTP/1.1 408"), raw.rest[:100]
+    assert api.status("slow") is None
+
+
+def test_a_slow_client_that_arrives_is_served(api):
+    gid = api.new_gid()
+    with Raw(api.cluster) as raw:
+        raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in post_text("/api/dtmsvr/prepare", json.dumps({"gid": gid, "trans_type": "tcc"})):
+            raw.send(bytes([byte]))
+        assert raw.answer().status == 200
+    assert api.status(gid) == "prepared"
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
+def test_an_oversized_body(api, declared):
+    before = api.count()
+    with Raw(api.cluster) as raw:
+        try:
+            if declared:
+                raw.send(f"POST {SUBMIT} HTTP/1.1\r\nHost: dtm\r\nContent-Length: 100000000\r\n\r\n")
+            else:
+                raw.send(f"POST {SUBMIT} HTTP/1.1\r\nHost: dtm\r\nTransfer-Encoding: chunked\r\n\r\n")
+                for _ in range(100):
+                    raw.send(b"10000\r\n" + b" " * 65536 + b"\r\n")
+        except ConnectionError:
+            pass    # it need not read what it will not take
+        else:
+            assert raw.answer().status == 413
+        assert raw.closed()
+    assert api.count() == before and api.get("newGid").status == 200
+
+
+def test_an_oversized_header(api):
+    for text in (get_text("/api/ping", "X-Big: " + "x" * 100_000), get_text("/" + "x" * 100_000),
+                 get_text("/api/ping", *[f"X-{n}: {n}" for n in range(20_000)])):
+        with Raw(api.cluster) as raw:
+            try:
+                assert raw.send(text).answer().status in (400, 414, 431)
+            except ConnectionError:
+                pass
+            assert raw.closed()
+    assert api.get("newGid").status == 200
+
+
+def test_the_largest_body_is_taken(api, one):
+    gid = msg(api, one.url("ok/a"), payloads=["x" * 1_000_000])
+    api.wait(gid, "succeed")
+    assert len(one.calls(gid=gid)[0].body) == 1_000_000
+    answer = api.post("submit", gid=api.new_gid(), trans_type="msg", steps=[{"action": one.url("ok/a")}],
+                      payloads=["x" * (1 << 20)])
+    assert answer.status in (413, 500), "longer than a row may be"
+
+
+@pytest.mark.parametrize("data", [
+    b"\x00" * 100, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET\r\n\r\n", b"GET /api/ping HTTP/9.9\r\n\r\n", b"GET /api/ping FTP/1.1\r\n\r\n",
+    b"POST /api/dtmsvr/submit HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    b"POST /api/dtmsvr/submit HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+    b"POST /api/dtmsvr/submit HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+    b"POST /api/dtmsvr/submit HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nzz\r\n\r\n",
+    b"POST /api/dtmsvr/submit HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+    b"POST /api/dtmsvr/submit HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+    b"GET /api/ping HTTP/1.1\r\nNo colon here\r\n\r\n", b"GET /api/ping HTTP/1.1\r\n: no name\r\n\r\n",
+    b"GET http://[::1/ HTTP/1.1\r\n\r\n", b"\r\n" * 100_000], ids=range(16))
+def test_what_is_no_http(api, data):
+    """Answered with an error or not at all; and closed."""
+    with Raw(api.cluster) as raw:
+        with contextlib.suppress(ConnectionError):
+            raw.send(data)
+            raw.socket.shutdown(socket.SHUT_WR)
+        assert raw.closed()
+        assert not raw.rest or raw.rest.split(b" ")[1][:1] in b"45", raw.rest[:200]
+    assert api.get("newGid").status == 200
+
+
+def test_clients_that_leave_while_they_wait(api, one):
+    gate, gids = api.new_gid("gate"), [api.new_gid() for _ in range(20)]
+    for gid in gids:
+        with Raw(api.cluster) as raw:
+            raw.send(post_text(SUBMIT, json.dumps({
+                "gid": gid, "trans_type": "saga", "steps": [{"action": one.url(f"hold/{gate}")}], "payloads": ["1"],
+                "wait_result": True, "request_timeout": 60})))
+            one.wait_calls(1, gid=gid)
+    one.release(gate)
+    for gid in gids:
+        api.wait(gid, "succeed")
+
+
+# --- kills -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("blow", [kill_coordinator, kill_postmaster, terminate_coordinator, shut_down])
+def test_every_acknowledged_submit_survives(server, session, one, blow):
+    """Clients submit without pause while the server goes down; whatever was answered with 200 is driven."""
+    api = server()
+    accepted, stop = [], []
+
+    def client(n):
+        mine = Api(api.cluster)
+        while not stop:
+            gid = f"{blow.__name__}-{n}-{time.monotonic_ns()}"
+            body = {"gid": gid, "trans_type": "saga", "steps": [{"action": one.url("ok/a")}, {"action": ""}],
+                    "payloads": ["1", "2"]}
+            try:
+                if mine.request("POST", SUBMIT, body).status == 200:
+                    accepted.append(gid)
+            except (OSError, http.client.HTTPException):
+                mine.close()
+        mine.close()
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(client, n) for n in range(4)]
+        try:
+            wait_until(lambda: len(accepted) > 200, "submits are accepted")
+            api.db.close()
+            blow(api.cluster)
+            before = len(accepted)
+            api = again(api, session)
+            wait_until(lambda: len(accepted) > before + 50, "and again")
+        finally:
+            stop.append(True)
+        for c in clients:
+            c.result(60)
+    assert set(api.db.wait_all(accepted).values()) == {"succeed"}
+    assert {g for g, in one.query("select distinct gid from call where op = 'action'")} >= set(accepted)
+
+
+@pytest.mark.parametrize("blow", [kill_coordinator, terminate_coordinator])
+def test_whoever_waits_for_a_killed_coordinator_is_told(server, session, one, blow):
+    api = server()
+    gate = api.new_gid("gate")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(saga, api, both(one, "hold", gate), answer=True, wait_result=True, request_timeout=60)
+        gid = one.wait_calls(1, name=gate)[0].gid
+        api.db.close()
+        blow(api.cluster)
+        with pytest.raises((OSError, http.client.HTTPException)):
+            waiting.result(60)
+    one.release(gate)
+    again(api, session).wait(gid, "succeed")
+
+
+def test_fast_shutdown_with_open_connections(server, one):
+    api = server()
+    idle = [Raw(api.cluster) for _ in range(50)]
+    waiting = []
+    for _ in range(20):
+        gid = api.new_gid()
+        waiting.append(Raw(api.cluster).send(post_text(SUBMIT, json.dumps({
+            "gid": gid, "trans_type": "saga", "steps": [{"action": one.url("never/a")}], "payloads": ["1"],
+            "wait_result": True, "request_timeout": 1000}))))
+        one.wait_calls(1, gid=gid)
+    api.db.close()
+    print(f"shutdown took {api.cluster.stop():.2f} s")
+    for raw in idle + waiting:
+        assert raw.closed() and not raw.rest.startswith(b"HTTP/1.1 200")
+        raw.socket.close()
+    api.cluster.start()
+    wait_listening(api)
+
+
+def test_two_workers(server, one):
+    """One of them has the listener; both drive what comes, and those who wait are told."""
+    api = server(dtm__workers=2)
+    gids = [saga(api, both(one, "ok"), both(one, "slow"), wait_result=True) for _ in range(20)]
+    assert [api.status(gid) for gid in gids] == ["succeed"] * 20
+    tcc = [api.new_gid("tcc") for _ in range(20)]
+    for gid in tcc:
+        base = {"gid": gid, "trans_type": "tcc"}
+        api.done("prepare", base)
+        api.done("registerBranch", base | {"branch_id": "01", "data": "1", "confirm": one.url("ok/c"),
+                                           "cancel": one.url("ok/x")})
+        api.done("submit" if gid < sorted(tcc)[10] else "abort", base)
+    assert sorted(api.wait(gid) for gid in tcc) == ["failed"] * 10 + ["succeed"] * 10
+    answer, gid = saga(api, both(one, "fail"), answer=True, wait_result=True)
+    assert answer.status == 409 and api.status(gid) == "failed"
