@@ -1,7 +1,7 @@
 """Crash points: the server is killed at every named point of its code, in every story that passes it.
 
 A build of its own (make CRASH_POINTS=1) in a private copy of the PostgreSQL tree; nothing of it is installed.
-Prepared messages cannot be submitted from SQL yet: their query is not among the stories.
+The stories that are told over HTTP are in crash_api.py.
 Alone: pytest tests/e2e/test_crash_points.py -s shows the numbers; -k skip is one story.
 """
 import os
@@ -14,13 +14,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 
 import conftest  # noqa: E402
+import crash_api  # noqa: E402
+from api import listen_settings  # noqa: E402
 from cluster import wait_until  # noqa: E402
 from crash_run import CrashCluster, Walk, points_in_source  # noqa: E402
 from private import NotRelocatable, PrivateBuild, pg_config  # noqa: E402
 
 SIDE_BY_SIDE = 6        # clusters; most of a crash is waiting
-LONG = 1000             # seconds: somebody has to do something
 ONLY_VERBS = r"^(api|hub|store)\.|^worker\.(rows_loaded|settle)"  # what the plain stories do not show
+API_POINTS = r"^(server|store)\.|^worker\.(settle_|rows|calls_d)|^net\.answered"
 
 ALL_THREE = {"succeed": ["01 action", "02 action", "03 action"]}
 BOTH = {"succeed": ["01 action", "02 action"]}
@@ -42,7 +44,7 @@ def walk(build, one):
     made = []
     try:
         for n in range(SIDE_BY_SIDE):
-            cluster = CrashCluster(build, f"crash{n}", conftest.FAST)
+            cluster = CrashCluster(build, f"crash{n}", {**conftest.FAST, **listen_settings()})
             made.append(cluster)
             conftest.clusters.append(cluster)
             cluster.init().start()
@@ -100,32 +102,25 @@ def message(run):
 
 # --- the stories of operators ---------------------------------------------------------------------------
 
-def half_done(run, expected, *more, mode="ongoing"):
-    """A saga that waits in its second step, until set_mode(run.id, "ok"); returns its gid."""
-    [gid] = run.begin(("saga", (run.out(), run.idle(mode, run.id), *more), {"retry_interval": LONG}, expected))
-    run.wait_attempts(gid, 1, "02")
-    return gid
-
-
 def force_stop(run):
-    gid = half_done(run, {"failed": ["01 action"]}, run.give())  # nothing is undone: an operator said so
+    gid = run.half_done({"failed": ["01 action"]}, run.give())  # nothing is undone: an operator said so
     run.money -= 5
     run.verb("force_stop", gid)
 
 
 def retry_now(run):
-    gid = half_done(run, ALL_THREE, run.give(), mode="error")
+    gid = run.half_done(ALL_THREE, run.give(), mode="error")
     run.service.set_mode(run.id, "ok")
     run.verb("retry_now", gid)
 
 
 def skip(run):
-    gid = half_done(run, {"succeed": ["01 action", "03 action"]}, run.give())
+    gid = run.half_done({"succeed": ["01 action", "03 action"]}, run.give())
     run.verb("skip", gid, "02")
 
 
 def pause_one(run):
-    gid = half_done(run, ALL_THREE, run.give())
+    gid = run.half_done(ALL_THREE, run.give())
     run.verb("pause", gid)
     run.service.set_mode(run.id, "ok")
     calls = run.service.sequence(gid)
@@ -181,7 +176,7 @@ def topics(run):
 def retention(run):
     """Old finished ones go, all of them; unfinished ones stay."""
     old = run.begin(*[("saga", (run.out(), run.give()), {}, BOTH)] * 3)
-    kept = half_done(run, ALL_THREE, run.give())
+    kept = run.half_done(ALL_THREE, run.give())
     run.wait_end(old)
     run.q("update dtm.trans set finish_time = '2001-01-01' where gid = any(%s)", old)
     run.q("update dtm.trans set create_time = '2001-01-02', update_time = '2001-01-02' where gid = %s", kept)
@@ -208,7 +203,7 @@ def barrier(run):
 
 
 def unreadable_row(run):
-    gid = half_done(run, {"failed": ["01 action"]})
+    gid = run.half_done({"failed": ["01 action"]})
     run.money -= 5
     run.q("update dtm.trans set progress = 'no progress', version = version + 1,"
           " next_cron_time = clock_timestamp() where gid = %s", gid)
@@ -308,7 +303,7 @@ def install(run):
 
 def start(run):
     """The coordinator ends and comes back."""
-    gid = half_done(run, ALL_THREE, run.give())
+    gid = run.half_done(ALL_THREE, run.give())
     run.service.set_mode(run.id, "ok")
     run.q("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'dtm coordinator'"
           " and datname = current_database()")
@@ -316,7 +311,7 @@ def start(run):
 
 
 def stopped_half_done(run):
-    run.gid = half_done(run, ALL_THREE, run.give())
+    run.gid = run.half_done(ALL_THREE, run.give())
     run.service.set_mode(run.id, "ok")
     run.close()
     run.cluster.expect_crash()
@@ -375,6 +370,11 @@ OTHERS = {force_stop: ONLY_VERBS, retry_now: ONLY_VERBS, skip: ONLY_VERBS, pause
           adopt: r"adopt|orders|looked|loaded", restored_dump: r"adopt|marked|orders|looked|loaded",
           lost_identity: r"identity|orders|looked", install: r"extension|identity|worker\.(sl|co|se|loo)",
           start: r"worker\.(sl|coo|se|loo|rows)"}
+API = {crash_api.http_saga: (".", 2), crash_api.http_message: (API_POINTS, 3),
+       crash_api.http_message_forgotten: (API_POINTS, 2), crash_api.http_tcc: (API_POINTS, 5),
+       crash_api.http_tcc_given_up: (API_POINTS, 4), crash_api.http_xa: (API_POINTS, 4),
+       crash_api.http_workflow: (API_POINTS, 4), crash_api.http_operators: (r"^(server|store)\.", 3),
+       crash_api.sql_doors: (r"^(api|store)\.", 5)}
 RESTARTS = {failover: r"failover|^worker\.(sl|coo|serv|loo|rows)", recovered_backup: r"marked|adopt|orders|looked|rows"}
 
 
@@ -388,6 +388,11 @@ def test_verbs_and_trouble(walk, story):
     walk.walk(story, OTHERS[story])
 
 
+@pytest.mark.parametrize("story", API, ids=lambda s: s.__name__)
+def test_the_api(walk, story):
+    walk.walk(story, *API[story])
+
+
 @pytest.mark.parametrize("story", RESTARTS, ids=lambda s: s.__name__)
 def test_whose_server_it_is(walk, story):
     alone = Walk(walk.clusters[:1], walk.service)
@@ -398,7 +403,7 @@ def test_whose_server_it_is(walk, story):
 def test_every_point_was_walked(walk, capsys):
     """The last test: no point that no story passes."""
     stories = {story for story, _ in walk.kills}
-    if stories < {s.__name__ for s in (*PLAIN, *OTHERS, *RESTARTS)}:
+    if stories < {s.__name__ for s in (*PLAIN, *OTHERS, *API, *RESTARTS)}:
         pytest.skip("only some of the stories were run")
     with capsys.disabled():
         print(f"\n{sum(walk.kills.values())} kills, {len(walk.kills)} pairs of {len(points_in_source())} crash points"
