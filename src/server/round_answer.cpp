@@ -41,7 +41,7 @@ wire::ApiOutcome round_answer(core::Command command, const RoundEnd& end) {
     if (two_phase && !refused_by_all_means) return unfinished(end);
     // dtm says so of a message whose branch had trouble, too, but of one that is ONGOING (D10).
     const bool trouble =
-        end.last.result == core::Result::error || end.last.result == core::Result::failure;
+        end.last.result != core::Result::success && end.last.result != core::Result::ongoing;
     if (end.type == core::TransType::msg && trouble && !refused_by_all_means) {
         return unfinished(end);
     }

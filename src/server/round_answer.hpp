@@ -3,7 +3,8 @@
 #pragma once
 
 #include "core/command.hpp"
-#include "server/server.hpp"
+#include "server/round_end.hpp"
+#include "wire/api_answer.hpp"
 
 namespace dtm::server {
 

@@ -4,10 +4,10 @@
 // and hears when a round is over.
 #pragma once
 
-#include "core/types.hpp"
 #include "net/client.hpp"
 #include "server/job.hpp"
 #include "server/metrics.hpp"
+#include "server/round_end.hpp"
 
 #include <deque>
 #include <string>
@@ -15,16 +15,6 @@
 #include <vector>
 
 namespace dtm::server {
-
-// A round of a transaction is over: it is final, or everything in it waits (dtm-compat.md 5.3).
-struct RoundEnd {
-    std::string gid;
-    core::TransType type = core::TransType::saga;
-    core::Status status = core::Status::submitted;
-    std::string rollback_reason;
-    core::Outcome last;  // the last answer that was not a success, if any (result: success)
-    core::Time create_time{};
-};
 
 class Server {
 public:

@@ -23,6 +23,11 @@ from dtm import FINAL, Dtm, step
 
 SOURCES = Path(__file__).parents[2] / "src"
 FUNDS = 100
+LONG = 1000             # seconds: somebody has to do something
+SECOND_PHASE = {"tcc": {"succeed": "confirm", "failed": "cancel"}, "xa": {"succeed": "commit", "failed": "rollback"}}
+UNDOES = {"action": ("compensate", "rollback"), "try": ("cancel",),
+          "compensate": ("action",), "rollback": ("action",), "cancel": ("try",)}
+BY_CLIENT = "by=client"  # in the URL of calls that are not the coordinator's
 numbers = itertools.count(1)
 
 
@@ -105,9 +110,12 @@ class Run:
         except (psycopg.OperationalError, psycopg.InterfaceError):
             if self.db is not None and not self.db.conn.closed:
                 raise
-            self.close()
-            self.cluster.wait_recovery()
+            self.server_was_lost()
             return False, None
+
+    def server_was_lost(self):
+        self.close()
+        self.cluster.wait_recovery()
 
     def q(self, sql, *params):
         """A statement that may be repeated."""
@@ -160,6 +168,12 @@ class Run:
         """A step without money."""
         return step(self.service.url(f"{mode}/{name}", **options), self.service.url("ok/undo"), {})
 
+    def new_gid(self, expected):
+        """expected: {status: effects} as of begin()."""
+        gid = f"{self.id}-{len(self.expected)}"
+        self.expected[gid] = expected
+        return gid
+
     def begin(self, *stories):
         """Submits with one COMMIT. Each story: (trans_type, steps, options, {status: effects}). When the
         COMMIT did not come back, all are there or none, and then nothing was called (P2)."""
@@ -179,6 +193,13 @@ class Run:
             self.expected[gid] = expected
         return gids
 
+    def half_done(self, expected, *more, mode="ongoing"):
+        """A saga that waits in its second step, until set_mode(run.id, "ok"); returns its gid."""
+        steps = self.out(), self.idle(mode, self.id), *more
+        [gid] = self.begin(("saga", steps, {"retry_interval": LONG}, expected))
+        self.wait_attempts(gid, 1, "02")
+        return gid
+
     def wait_attempts(self, gid, attempts, branch_id="01"):
         self.until(f"{gid} {branch_id} was tried {attempts} times and rests",
                    "select attempts >= %s and next_time is not null from dtm.branch"
@@ -195,9 +216,10 @@ class Run:
         self.check()
 
     def check(self):
-        found = dict(self.q("select gid, status from dtm.trans where gid = any(%s)", list(self.expected)))
+        found = {g: (t, s) for g, t, s in self.q("select gid, trans_type, status from dtm.trans"
+                                                 " where gid = any(%s)", list(self.expected))}
         for gid, expected in self.expected.items():
-            status = found.get(gid)
+            kind, status = found.get(gid, (None, None))
             assert status in FINAL and status in expected, f"{gid} is {status}, not {list(expected)}"
             effects = self.service.effects(gid)
             assert len(effects) == len(set(effects)), f"{gid}: twice: {effects}"
@@ -206,14 +228,27 @@ class Run:
             else:
                 self.check_undone(gid, effects)
             self.check_order(gid)
+            if kind in SECOND_PHASE:
+                self.check_second_phase(gid, SECOND_PHASE[kind][status])
         got = self.service.query("select sum(balance) from account where name like ?", f"{self.id}-_")[0][0]
         assert got == self.money, f"{got} in the accounts of {self.id}, not {self.money}"
 
     def check_undone(self, gid, effects):
         for effect in effects:
             branch, op = effect.split()
-            other = "compensate" if op == "action" else "action"
-            assert f"{branch} {other}" in effects, f"{gid}: {effect}, but no {other}"
+            others = [f"{branch} {other}" for other in UNDOES[op]]
+            assert set(others) & set(effects), f"{gid}: {effect}, but not {' or '.join(others)}"
+
+    def called_by_coordinator(self, gid):
+        """(branch_id, op) of every branch."""
+        return {(c.branch_id, c.op) for c in self.service.calls(gid=gid)
+                if BY_CLIENT not in c.target and c.branch_id != "00"}
+
+    def check_second_phase(self, gid, op):
+        """Every registered branch is confirmed or every one is cancelled, and nothing else is called."""
+        registered = {b for b, in self.q("select branch_id from dtm.trans_branch where gid = %s", gid)}
+        called = self.called_by_coordinator(gid)
+        assert called == {(b, op) for b in registered}, f"{gid}: {op} of {registered}, but called was {called}"
 
     def check_order(self, gid):
         """P4: nothing is done any more where undoing has begun. In a concurrent saga that is said of each

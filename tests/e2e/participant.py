@@ -100,19 +100,23 @@ class Ledger:
         self.db.execute("commit")
 
     def transfer(self, request, op):
-        """bank/out takes money from an account, bank/in gives; a compensation does the reverse.
-        Body: {"account": name, "amount": n, "refuse": bool}. An unknown account starts with 0."""
+        """bank/out takes money from an account, bank/in gives, with its action or try; what undoes it does
+        the reverse, what confirms it nothing. Body: {"account": name, "amount": n, "refuse": bool}. An unknown
+        account starts with 0."""
         order = json.loads(request.body)
         out = request.name == "out"
-        amount = order["amount"] * (-1 if out else 1) * (1 if op == "action" else -1)
-        if op == "action" and order.get("refuse"):
+        if op in ("confirm", "commit"):
+            return
+        forward = op in ("action", "try")
+        amount = order["amount"] * (-1 if out else 1) * (1 if forward else -1)
+        if forward and order.get("refuse"):
             raise Refused
         self.db.execute("insert or ignore into account values(?, 0)", (order["account"],))
         self.db.execute("update account set balance = balance + ? where name = ?",
                         (amount, order["account"]))
         balance = self.db.execute("select balance from account where name = ?",
                                   (order["account"],)).fetchone()[0]
-        if op == "action" and out and balance < 0:
+        if forward and out and balance < 0:
             raise Refused
 
 

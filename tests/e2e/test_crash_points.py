@@ -1,6 +1,7 @@
 """Crash points: the server is killed at every named point of its code, in every story that passes it.
 
 A build of its own (make CRASH_POINTS=1) in a private copy of the PostgreSQL tree; nothing of it is installed.
+The stories that are told over HTTP are in crash_api.py.
 Alone: pytest tests/e2e/test_crash_points.py -s shows the numbers; -k skip is one story.
 """
 import json
@@ -14,14 +15,16 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 
 import conftest  # noqa: E402
+import crash_api  # noqa: E402
+from api import listen_settings  # noqa: E402
 from cluster import wait_until  # noqa: E402
 from crash_run import CrashCluster, Walk, points_in_source  # noqa: E402
 from dtm_tables import Branch, Old  # noqa: E402
 from private import NotRelocatable, PrivateBuild, pg_config  # noqa: E402
 
 SIDE_BY_SIDE = 6        # clusters; most of a crash is waiting
-LONG = 1000             # seconds: somebody has to do something
 ONLY_VERBS = r"^(api|hub|store)\.|^worker\.(rows_loaded|settle)"  # what the plain stories do not show
+API_POINTS = r"^(server|store)\.|^worker\.(settle_|rows|calls_d)|^net\.answered"
 
 ALL_THREE = {"succeed": ["01 action", "02 action", "03 action"]}
 BOTH = {"succeed": ["01 action", "02 action"]}
@@ -43,7 +46,7 @@ def walk(build, one):
     made = []
     try:
         for n in range(SIDE_BY_SIDE):
-            cluster = CrashCluster(build, f"crash{n}", conftest.FAST)
+            cluster = CrashCluster(build, f"crash{n}", {**conftest.FAST, **listen_settings()})
             made.append(cluster)
             conftest.clusters.append(cluster)
             cluster.init().start()
@@ -99,113 +102,27 @@ def message(run):
     run.begin(("msg", steps, {"delay": 1}, BOTH))
 
 
-# --- the stories of what is prepared --------------------------------------------------------------------
-
-def prepare(run, kind, expected, **body):
-    """Prepares a transaction; returns its gid. To prepare one twice is to prepare it once."""
-    gid = f"{run.id}-{len(run.expected)}"
-    run.expected[gid] = expected
-    run.q("select dtm_prepare(%s::jsonb)", json.dumps({"gid": gid, "trans_type": kind, **body}))
-    return gid
-
-
-def register(run, gid, kind, branch_id, **branch):
-    """As prepare(), but for the steps of a workflow, of which the second one would be another's."""
-    request = json.dumps({"gid": gid, "trans_type": kind, "branch_id": branch_id, **branch})
-    run.change("select dtm_register_branch(%s::jsonb)", request, gid, branch_id,
-               done="select exists (select from dtm.trans_branch where gid = %s and branch_id = %s)")
-
-
-def move_on(run, gid, sql, *params):
-    """A statement that takes it out of `prepared`: once."""
-    assert run.one("select status from dtm.trans where gid = %s", gid) == "prepared"
-    run.change(sql, *params, gid, done="select status <> 'prepared' from dtm.trans where gid = %s")
-
-
-def submit(run, gid, kind, **body):
-    move_on(run, gid, "select dtm_submit(%s::jsonb)", json.dumps({"gid": gid, "trans_type": kind, **body}))
-
-
-def two_phase(run, kind, expected, mode="ok", **body):
-    gid = prepare(run, kind, expected, **body)
-    url = run.service.url(f"{mode}/{run.id}")
-    for branch_id in ("01", "02"):
-        register(run, gid, kind, branch_id, **({"url": url} if kind == "xa" else {"confirm": url, "cancel": url}))
-    return gid
-
-
-def tcc(run):
-    submit(run, two_phase(run, "tcc", {"succeed": ["01 confirm", "02 confirm"]}), "tcc")
-
-
-def xa(run):
-    submit(run, two_phase(run, "xa", {"succeed": ["01 commit", "02 commit"]}), "xa")
-
-
-def tcc_timeout(run):
-    """Its client says nothing. (The participant knows of no try, so undoing has no effect.)"""
-    two_phase(run, "tcc", {"failed": []}, timeout_to_fail=1)
-
-
-def tcc_abort(run):
-    """Aborted twice: the second time it is tried again at once."""
-    gid = two_phase(run, "tcc", {"failed": []}, mode="ongoing", retry_interval=LONG)
-    move_on(run, gid, "select dtm_abort(%s)", gid)
-    run.until("its cancel waits", "select next_time is not null from dtm.branch"
-              " where gid = %s and branch_id = '02' and op = 'cancel'", gid)
-    run.service.set_mode(run.id, "ok")
-    run.change("select dtm_abort(%s)", gid, gid,
-               done="select status = 'failed' or next_cron_time <= clock_timestamp() from dtm.trans where gid = %s")
-
-
-def prepared_message(run):
-    """With its steps left out; with the question answered; and taken back."""
-    good = {"steps": [{"action": run.service.url("ok/a")}], "payloads": ["{}"]}
-    once = {"succeed": ["01 action"]}
-    gid = prepare(run, "msg", once, query_prepared=run.service.url("ok/question"), **good)
-    submit(run, gid, "msg", retry_interval=2)
-    asked = {"succeed": ["00 msg", "01 action"]}
-    prepare(run, "msg", asked, query_prepared=run.service.url("ok/question"), timeout_to_fail=1, **good)
-    gid = prepare(run, "msg", {"failed": []}, query_prepared=run.service.url("ok/question"), **good)
-    move_on(run, gid, "select dtm_abort(%s)", gid)
-
-
-def workflow(run):
-    """The callback has no effect in the row; a step and the end have."""
-    data = json.dumps({"name": "transfer", "data": "YQ=="})
-    gid = prepare(run, "workflow", {"succeed": []}, custom_data=data)
-    register(run, gid, "workflow", "01", op="action", status="succeed", data="done")
-    submit(run, gid, "workflow", req_extra={"status": "succeed", "result": "b2s="})
-
-
 # --- the stories of operators ---------------------------------------------------------------------------
 
-def half_done(run, expected, *more, mode="ongoing"):
-    """A saga that waits in its second step, until set_mode(run.id, "ok"); returns its gid."""
-    [gid] = run.begin(("saga", (run.out(), run.idle(mode, run.id), *more), {"retry_interval": LONG}, expected))
-    run.wait_attempts(gid, 1, "02")
-    return gid
-
-
 def force_stop(run):
-    gid = half_done(run, {"failed": ["01 action"]}, run.give())  # nothing is undone: an operator said so
+    gid = run.half_done({"failed": ["01 action"]}, run.give())  # nothing is undone: an operator said so
     run.money -= 5
     run.verb("force_stop", gid)
 
 
 def retry_now(run):
-    gid = half_done(run, ALL_THREE, run.give(), mode="error")
+    gid = run.half_done(ALL_THREE, run.give(), mode="error")
     run.service.set_mode(run.id, "ok")
     run.verb("retry_now", gid)
 
 
 def skip(run):
-    gid = half_done(run, {"succeed": ["01 action", "03 action"]}, run.give())
+    gid = run.half_done({"succeed": ["01 action", "03 action"]}, run.give())
     run.verb("skip", gid, "02")
 
 
 def pause_one(run):
-    gid = half_done(run, ALL_THREE, run.give())
+    gid = run.half_done(ALL_THREE, run.give())
     run.verb("pause", gid)
     run.service.set_mode(run.id, "ok")
     calls = run.service.sequence(gid)
@@ -282,7 +199,7 @@ import_from_dtm.before = filled_tables
 def retention(run):
     """Old finished ones go, all of them; unfinished ones stay."""
     old = run.begin(*[("saga", (run.out(), run.give()), {}, BOTH)] * 3)
-    kept = half_done(run, ALL_THREE, run.give())
+    kept = run.half_done(ALL_THREE, run.give())
     run.wait_end(old)
     run.q("update dtm.trans set finish_time = '2001-01-01' where gid = any(%s)", old)
     run.q("update dtm.trans set create_time = '2001-01-02', update_time = '2001-01-02' where gid = %s", kept)
@@ -309,7 +226,7 @@ def barrier(run):
 
 
 def unreadable_row(run):
-    gid = half_done(run, {"failed": ["01 action"]})
+    gid = run.half_done({"failed": ["01 action"]})
     run.money -= 5
     run.q("update dtm.trans set progress = 'no progress', version = version + 1,"
           " next_cron_time = clock_timestamp() where gid = %s", gid)
@@ -409,7 +326,7 @@ def install(run):
 
 def start(run):
     """The coordinator ends and comes back."""
-    gid = half_done(run, ALL_THREE, run.give())
+    gid = run.half_done(ALL_THREE, run.give())
     run.service.set_mode(run.id, "ok")
     run.q("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'dtm coordinator'"
           " and datname = current_database()")
@@ -417,7 +334,7 @@ def start(run):
 
 
 def stopped_half_done(run):
-    run.gid = half_done(run, ALL_THREE, run.give())
+    run.gid = run.half_done(ALL_THREE, run.give())
     run.service.set_mode(run.id, "ok")
     run.close()
     run.cluster.expect_crash()
@@ -475,10 +392,13 @@ OTHERS = {force_stop: ONLY_VERBS, retry_now: ONLY_VERBS, skip: ONLY_VERBS, pause
           retention: r"^worker\.(finished|retention)", barrier: r"barrier",
           unreadable_row: r"aside|^api\.force", unwritable_row: r"aside|alone|settl|ended",
           adopt: r"adopt|orders|looked|loaded", restored_dump: r"adopt|marked|orders|looked|loaded",
-          tcc: r"^(api|store)\.|settl", xa: r"^(api|store)\.|settl", tcc_timeout: r"settl|loaded",
-          tcc_abort: r"^(api|store)\.", prepared_message: r"^(api|store)\.|settl", workflow: r"^(api|store)\.",
           lost_identity: r"identity|orders|looked", install: r"extension|identity|worker\.(sl|co|se|loo)",
           start: r"worker\.(sl|coo|se|loo|rows)"}
+API = {crash_api.http_saga: (".", 2), crash_api.http_message: (API_POINTS, 3),
+       crash_api.http_message_forgotten: (API_POINTS, 2), crash_api.http_tcc: (API_POINTS, 5),
+       crash_api.http_tcc_given_up: (API_POINTS, 4), crash_api.http_xa: (API_POINTS, 4),
+       crash_api.http_workflow: (API_POINTS, 4), crash_api.http_operators: (r"^(server|store)\.", 3),
+       crash_api.sql_doors: (r"^(api|store)\.", 5)}
 RESTARTS = {failover: r"failover|^worker\.(sl|coo|serv|loo|rows)", recovered_backup: r"marked|adopt|orders|looked|rows"}
 
 
@@ -492,6 +412,11 @@ def test_verbs_and_trouble(walk, story):
     walk.walk(story, OTHERS[story])
 
 
+@pytest.mark.parametrize("story", API, ids=lambda s: s.__name__)
+def test_the_api(walk, story):
+    walk.walk(story, *API[story])
+
+
 @pytest.mark.parametrize("story", RESTARTS, ids=lambda s: s.__name__)
 def test_whose_server_it_is(walk, story):
     alone = Walk(walk.clusters[:1], walk.service)
@@ -502,7 +427,7 @@ def test_whose_server_it_is(walk, story):
 def test_every_point_was_walked(walk, capsys):
     """The last test: no point that no story passes."""
     stories = {story for story, _ in walk.kills}
-    if stories < {s.__name__ for s in (*PLAIN, *OTHERS, *RESTARTS)}:
+    if stories < {s.__name__ for s in (*PLAIN, *OTHERS, *API, *RESTARTS)}:
         pytest.skip("only some of the stories were run")
     with capsys.disabled():
         print(f"\n{sum(walk.kills.values())} kills, {len(walk.kills)} pairs of {len(points_in_source())} crash points"
