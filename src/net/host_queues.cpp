@@ -9,10 +9,6 @@ namespace {
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-// Names of idle hosts are kept so that their entry need not be made again, but not for ever: the
-// names come from requests.
-constexpr std::size_t max_idle_hosts = 1024;
-
 // Each that comes back in vain costs a write of its row: so many of one host, and no more.
 constexpr std::chrono::microseconds slot_width{500};
 
@@ -51,9 +47,21 @@ bool HostQueues::may_start(const Host& host) const {
 }
 
 void HostQueues::give_turn(Host& host) {
-    if (host.in_turn || host.idle() || host.in_flight >= max_per_host_) return;
+    if (host.in_turn || host.nobody_waits() || host.in_flight >= max_per_host_) return;
     turns_.push_back(&host);
     host.in_turn = true;
+}
+
+void HostQueues::take_turn(Host& host) {
+    if (!host.in_turn) return;
+    turns_.remove(&host);
+    host.in_turn = false;
+}
+
+void HostQueues::offer(Host& host, Breaker::Time now) {
+    if (host.nobody_waits()) return;
+    if (host.breaker.admits(now)) return give_turn(host);
+    defer_all(host, now);
 }
 
 void HostQueues::add(Call call, Breaker::Time now) {
@@ -61,10 +69,12 @@ void HostQueues::add(Call call, Breaker::Time now) {
     const auto [entry, is_new] = hosts_.try_emplace(std::move(key));
     Host& host = entry->second;
     if (is_new) host.key = entry->first;
+    wake(host);
     if (call.probe) host.breaker.probe_now(now);
     (call.urgent ? host.urgent : host.waiting).push_back(std::move(call));
     ++waiting_;
-    give_turn(host);
+    offer(host, now);
+    rest_if_idle(host);
 }
 
 void HostQueues::defer_all(Host& host, Breaker::Time now) {
@@ -79,9 +89,7 @@ void HostQueues::defer_all(Host& host, Breaker::Time now) {
         waiting_ -= static_cast<std::uint32_t>(queue->size());
         queue->clear();
     }
-    if (!host.in_turn) return;
-    turns_.remove(&host);
-    host.in_turn = false;
+    take_turn(host);
 }
 
 std::optional<HostQueues::Next> HostQueues::take(Breaker::Time now) {
@@ -98,54 +106,76 @@ std::optional<HostQueues::Next> HostQueues::take(Breaker::Time now) {
         }
         if (!host.breaker.admits(now)) {
             defer_all(host, now);  // takes its turn away, too
+            rest_if_idle(host);
             continue;
         }
         if (!may_start(host)) continue;
         turns_.erase(turn);
         host.in_turn = false;
         std::deque<Call>& queue = host.urgent.empty() ? host.waiting : host.urgent;
-        Next next{std::move(queue.front()), &host};
+        Next next{std::move(queue.front()), {&host, host.breaker.started(now, breaker_)}};
         queue.pop_front();
         --waiting_;
         ++host.in_flight;
         ++in_flight_;
-        host.breaker.started(now);
-        give_turn(host);  // at the end: the others come first
+        offer(host, now);  // at the end: the others come first
         return next;
     }
     return std::nullopt;
 }
 
-void HostQueues::release(Host* host) {
-    --host->in_flight;
+void HostQueues::release(Host& host, Breaker::Time now) {
+    --host.in_flight;
     --in_flight_;
-    give_turn(*host);
-    if (host->in_flight == 0 && host->idle() && hosts_.size() > max_idle_hosts) {
-        hosts_.erase(hosts_.find(host->key));
-    }
+    // With the breaker shut those are told, too, that have no turn because all places are taken.
+    offer(host, now);
+    rest_if_idle(host);
 }
 
-void HostQueues::given_up(Host* host) {
-    host->breaker.abandoned();
-    release(host);
+void HostQueues::given_up(Place place, Breaker::Time now) {
+    place.host->breaker.abandoned(now, place.probe);
+    release(*place.host, now);
 }
 
-void HostQueues::finished(Host* host, const Reply& reply, Breaker::Time now) {
-    Endpoint& seen = host->seen;
+void HostQueues::finished(Place place, const Reply& reply, Breaker::Time now) {
+    Host& host = *place.host;
+    Endpoint& seen = host.seen;
     ++seen.calls;
     if (reply.status != 0) {
-        host->breaker.answered();
-        host->next_slot = {};
+        host.breaker.answered();
+        host.next_slot = {};
         seen.mean_elapsed =
             seen.calls == 1 ? reply.elapsed : (seen.mean_elapsed * 15 + reply.elapsed) / 16;
     } else {
         ++seen.errors;
         seen.last_error = reply.error;
-        host->breaker.failed(now, breaker_);
-        // Those that wait because its places are taken have no turn in which to be told.
-        if (!host->breaker.admits(now)) defer_all(*host, now);
+        host.breaker.failed(now, place.probe, breaker_);
     }
-    release(host);
+    release(host, now);
+}
+
+void HostQueues::wake(Host& host) {
+    if (!host.idle_in_trouble) return;
+    idle_[*host.idle_in_trouble ? 1 : 0].erase(host.idle_at);
+    host.idle_in_trouble.reset();
+}
+
+void HostQueues::rest_if_idle(Host& host) {
+    if (host.in_flight > 0 || !host.nobody_waits() || host.idle_in_trouble) return;
+    // An open breaker has errors, too.
+    host.idle_in_trouble = host.breaker.errors_in_a_row() > 0;
+    std::list<Host*>& list = idle_[*host.idle_in_trouble ? 1 : 0];
+    host.idle_at = list.insert(list.end(), &host);
+    forget_idle();
+}
+
+void HostQueues::forget_idle() {
+    while (idle_[0].size() + idle_[1].size() > max_idle_hosts) {
+        std::list<Host*>& list = idle_[idle_[0].empty() ? 1 : 0];
+        const auto longest = hosts_.find(list.front()->key);
+        list.pop_front();
+        hosts_.erase(longest);
+    }
 }
 
 void HostQueues::take_deferred(std::vector<Reply>& replies) {
@@ -174,7 +204,7 @@ std::vector<Endpoint> HostQueues::endpoints(Breaker::Time now) const {
     }
     const auto importance = [](const Endpoint& e) {
         return std::tuple(e.breaker == Endpoint::Breaker::closed, e.errors_in_a_row == 0,
-                          e.in_flight + e.waiting == 0, e.key);
+                          e.in_flight + e.waiting == 0, std::string_view(e.key));
     };
     std::ranges::sort(all, {}, importance);
     return all;

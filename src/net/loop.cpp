@@ -102,12 +102,12 @@ bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
 }
 
 void Loop::start(HostQueues::Next next, std::vector<Reply>& replies) {
-    HostQueues::Host* host = next.host;
+    const HostQueues::Place place = next.place;
     Reply failed;
     failed.id = next.call.id;
     try {
         std::unique_ptr<Transfer> transfer = idle_transfer();
-        transfer->begin(std::move(next.call), host, settings_);
+        transfer->begin(std::move(next.call), place, settings_);
         Transfer* key = transfer.get();
         const auto entry = running_.emplace(key, std::move(transfer)).first;
         DTM_CRASH_POINT("net.call_starting");
@@ -118,7 +118,7 @@ void Loop::start(HostQueues::Next next, std::vector<Reply>& replies) {
     } catch (const std::exception& error) {
         failed.error = error.what();
     }
-    queues_.given_up(host);
+    queues_.given_up(place, Clock::now());
     replies.push_back(std::move(failed));
 }
 
@@ -131,9 +131,9 @@ void Loop::collect(std::vector<Reply>& replies) {
         Transfer* transfer = nullptr;
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
         curl_multi_remove_handle(multi_.get(), easy);  // `message` is gone from here on
-        HostQueues::Host* host = transfer->host();
+        const HostQueues::Place place = transfer->place();
         replies.push_back(transfer->finish(result));
-        queues_.finished(host, replies.back(), Clock::now());
+        queues_.finished(place, replies.back(), Clock::now());
         connects_ += static_cast<std::uint64_t>(transfer->new_connections());
         auto node = running_.extract(transfer);
         keep_for_reuse(std::move(node.mapped()));

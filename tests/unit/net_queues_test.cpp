@@ -70,7 +70,7 @@ TEST(NetQueues, LimitPerHost) {
     ASSERT_TRUE(queues.take(kNow));
     EXPECT_FALSE(queues.take(kNow));
     EXPECT_EQ(queues.waiting(), 2u);
-    queues.finished(first->host, answer(), kNow);
+    queues.finished(first->place, answer(), kNow);
     EXPECT_EQ(queues.take(kNow)->call.id, 2u);
     EXPECT_FALSE(queues.take(kNow));
 }
@@ -102,9 +102,9 @@ TEST(NetQueues, LimitsChangeWhileCallsWait) {
     ASSERT_TRUE(second);
     queues.set_limits(100, 1);
     EXPECT_FALSE(queues.take(kNow));
-    queues.finished(second->host, answer(), kNow);
+    queues.finished(second->place, answer(), kNow);
     EXPECT_FALSE(queues.take(kNow));
-    queues.finished(second->host, answer(), kNow);
+    queues.finished(second->place, answer(), kNow);
     EXPECT_EQ(queues.take(kNow)->call.id, 2u);
 }
 
@@ -122,7 +122,7 @@ TEST(NetQueues, ManyHostsDoNotStayForEver) {
         queues.add(call(id, "http://host" + std::to_string(id) + "/"), kNow);
         const auto next = queues.take(kNow);
         ASSERT_TRUE(next);
-        queues.finished(next->host, answer(), kNow);
+        queues.finished(next->place, answer(), kNow);
     }
     EXPECT_EQ(queues.in_flight(), 0u);
 }
