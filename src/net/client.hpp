@@ -17,6 +17,10 @@ namespace dtm::net {
 struct Settings {
     std::uint32_t max_in_flight = 1000;          // above it, calls queue in this object
     std::uint32_t max_in_flight_per_host = 100;  // likewise, per scheme://host:port
+    // Calls that are held, in flight or queued, and the memory that their owner keeps for them. A
+    // host that is slow gets a part of what the others leave; what it has no room for comes back.
+    std::uint32_t max_held = 10000;
+    std::size_t max_held_bytes = std::size_t{128} << 20;
     std::size_t max_body = 64 * 1024;   // bytes of an answer that are kept; the rest is cut
     std::uint32_t breaker_errors = 10;  // calls in a row without an answer; 0: no circuit breaker
     std::chrono::milliseconds breaker_longest{60000};  // between two probes of a dead host
@@ -32,6 +36,7 @@ struct Call {
     std::string url;
     std::string_view body;  // must stay valid as long as `keep` lives
     std::shared_ptr<const void> keep;
+    std::size_t bytes = 0;  // of memory that its owner keeps until the answer
     Headers headers;
     // Goes before the calls that are not: finishing what has begun before beginning more keeps an
     // overloaded coordinator's transactions short.
@@ -47,7 +52,7 @@ struct Reply {
     std::string body;   // at most Settings::max_body bytes
     std::string error;  // transport error in words, empty when an answer was received
     std::chrono::microseconds elapsed{0};
-    // The call never left: the circuit breaker of its host is open. Try again after this time.
+    // The call never left, `error` says why. Try again after this time.
     std::optional<std::chrono::milliseconds> deferred;
 };
 

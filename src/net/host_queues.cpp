@@ -12,6 +12,13 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + '
 // Each that comes back in vain costs a write of its row: so many of one host, and no more.
 constexpr std::chrono::microseconds slot_width{500};
 
+// A host keeps up when it has answered somebody a moment ago, and nobody waits for longer than
+// this. What piles up in a second on the fastest host is no reason to send anything back.
+constexpr std::chrono::seconds silence{1};
+constexpr std::chrono::seconds longest_queue{3};
+
+constexpr std::chrono::milliseconds shed_interval{100};
+
 }  // namespace
 
 std::string host_key(std::string_view url) {
@@ -42,12 +49,17 @@ void HostQueues::set_limits(std::uint32_t max_in_flight, std::uint32_t max_per_h
     for (auto& [key, host] : hosts_) give_turn(host);
 }
 
+void HostQueues::set_room(std::uint32_t max_held, std::size_t max_bytes) {
+    max_held_ = max_held;
+    max_bytes_ = max_bytes;
+}
+
 bool HostQueues::may_start(const Host& host) const {
     return in_flight_ < (host.in_flight == 0 ? max_in_flight_ : max_in_flight_ - reserve_);
 }
 
 void HostQueues::give_turn(Host& host) {
-    if (host.in_turn || host.nobody_waits() || host.in_flight >= max_per_host_) return;
+    if (host.in_turn || host.nobody_waits() || host.in_flight >= most_in_flight_of_one()) return;
     turns_.push_back(&host);
     host.in_turn = true;
 }
@@ -71,26 +83,104 @@ void HostQueues::add(Call call, Breaker::Time now) {
     if (is_new) host.key = entry->first;
     wake(host);
     if (call.probe) host.breaker.probe_now(now);
-    (call.urgent ? host.urgent : host.waiting).push_back(std::move(call));
+    if (host.calls() == 0) host.last_move = now;
+    host.bytes += call.bytes;
+    bytes_ += call.bytes;
     ++waiting_;
+    (call.urgent || call.probe ? host.urgent : host.waiting).push_back({std::move(call), now});
     offer(host, now);
+    make_room(host, now);
     rest_if_idle(host);
+}
+
+void HostQueues::defer(Host& host, const Call& call, std::chrono::milliseconds after,
+                       std::string why) {
+    Reply reply;
+    reply.id = call.id;
+    reply.error = std::move(why);
+    reply.deferred = after;
+    deferred_.push_back(std::move(reply));
+    ++host.seen.deferred;
+    --waiting_;
+    host.bytes -= call.bytes;
+    bytes_ -= call.bytes;
 }
 
 void HostQueues::defer_all(Host& host, Breaker::Time now) {
     const Breaker::Time soonest = now + host.breaker.retry_after(now);
-    for (std::deque<Call>* queue : {&host.urgent, &host.waiting}) {
-        for (const Call& call : *queue) {
+    for (std::deque<Waiting>* queue : {&host.urgent, &host.waiting}) {
+        for (const auto& [call, since] : *queue) {
             host.next_slot = std::max(soonest, host.next_slot + slot_width);
-            deferred_.push_back(
-                {call.id, std::chrono::ceil<std::chrono::milliseconds>(host.next_slot - now)});
+            defer(host, call, std::chrono::ceil<std::chrono::milliseconds>(host.next_slot - now),
+                  "not called: the circuit breaker of its host is open");
         }
-        host.seen.deferred += queue->size();
-        waiting_ -= static_cast<std::uint32_t>(queue->size());
         queue->clear();
     }
     take_turn(host);
 }
+
+// ---- slow hosts ---------------------------------------------------------------------------------
+
+// However fast it was until now: when it stops answering, what is in flight cannot be taken back.
+std::uint32_t HostQueues::most_in_flight_of_one() const {
+    return std::min(max_per_host_, std::max<std::uint32_t>(max_held_ / 2, 1));
+}
+
+bool HostQueues::fits(const Host& host) const {
+    if (host.calls() <= 1) return true;
+    const std::size_t free_calls = max_held_ - std::min(held(), max_held_);
+    const std::size_t free_bytes = max_bytes_ - std::min(bytes_, max_bytes_);
+    return host.calls() <= free_calls / 2 && host.bytes <= free_bytes / 2;
+}
+
+// By the time of its answers; or, if some of its calls hang and only some places are left for the
+// others, by the one that waits for longest.
+std::chrono::microseconds HostQueues::queue_time(const Host& host, Breaker::Time now) const {
+    auto time =
+        host.seen.mean_elapsed * static_cast<std::int64_t>(host.calls()) / most_in_flight_of_one();
+    for (const std::deque<Waiting>* queue : {&host.urgent, &host.waiting}) {
+        if (queue->empty()) continue;
+        time = std::max(time, std::chrono::duration_cast<std::chrono::microseconds>(
+                                  now - queue->front().since));
+    }
+    return time;
+}
+
+bool HostQueues::keeps_up(const Host& host, Breaker::Time now) const {
+    return now - host.last_answer < silence && queue_time(host, now) < longest_queue;
+}
+
+// When its queue will be half as long; or, if nothing moves, as long as nothing has.
+std::chrono::milliseconds HostQueues::retry_when_slow(const Host& host, Breaker::Time now) const {
+    using std::chrono::milliseconds;
+    const auto wait = std::max(std::chrono::ceil<milliseconds>(queue_time(host, now) / 2),
+                               std::chrono::ceil<milliseconds>(now - host.last_move));
+    const milliseconds shortest{1000};
+    return std::clamp(wait, shortest, std::max(shortest, breaker_.longest));
+}
+
+void HostQueues::make_room(Host& host, Breaker::Time now) {
+    if (host.nobody_waits() || fits(host) || keeps_up(host, now)) return;
+    const Breaker::Time soonest = now + retry_when_slow(host, now);
+    const std::string why =
+        "not called: too many calls wait for " + host.key + " already, which is slow";
+    while (!host.nobody_waits() && !fits(host)) {
+        std::deque<Waiting>& queue = host.waiting.empty() ? host.urgent : host.waiting;
+        host.next_place = std::max(soonest, host.next_place + slot_width);
+        defer(host, queue.back().call,
+              std::chrono::ceil<std::chrono::milliseconds>(host.next_place - now), why);
+        queue.pop_back();
+    }
+    if (host.nobody_waits()) take_turn(host);
+}
+
+void HostQueues::shed(Breaker::Time now) {
+    if (!crowded() || now < next_shed_) return;
+    next_shed_ = now + shed_interval;
+    for (auto& [key, host] : hosts_) make_room(host, now);
+}
+
+// ---- the life of a call -------------------------------------------------------------------------
 
 std::optional<HostQueues::Next> HostQueues::take(Breaker::Time now) {
     if (waiting_ == 0 || in_flight_ >= max_in_flight_) return std::nullopt;
@@ -99,7 +189,7 @@ std::optional<HostQueues::Next> HostQueues::take(Breaker::Time now) {
     for (auto following = turns_.begin(); following != turns_.end();) {
         const auto turn = following++;
         Host& host = **turn;
-        if (host.in_flight >= max_per_host_) {  // the limit was lowered
+        if (host.in_flight >= most_in_flight_of_one()) {  // the limit was lowered
             host.in_turn = false;
             turns_.erase(turn);
             continue;
@@ -112,8 +202,9 @@ std::optional<HostQueues::Next> HostQueues::take(Breaker::Time now) {
         if (!may_start(host)) continue;
         turns_.erase(turn);
         host.in_turn = false;
-        std::deque<Call>& queue = host.urgent.empty() ? host.waiting : host.urgent;
-        Next next{std::move(queue.front()), {&host, host.breaker.started(now, breaker_)}};
+        std::deque<Waiting>& queue = host.urgent.empty() ? host.waiting : host.urgent;
+        Next next{std::move(queue.front().call), {&host, host.breaker.started(now, breaker_)}};
+        next.place.bytes = next.call.bytes;
         queue.pop_front();
         --waiting_;
         ++host.in_flight;
@@ -124,9 +215,13 @@ std::optional<HostQueues::Next> HostQueues::take(Breaker::Time now) {
     return std::nullopt;
 }
 
-void HostQueues::release(Host& host, Breaker::Time now) {
+void HostQueues::release(Place place, Breaker::Time now) {
+    Host& host = *place.host;
     --host.in_flight;
     --in_flight_;
+    host.bytes -= place.bytes;
+    bytes_ -= place.bytes;
+    host.last_move = now;
     // With the breaker shut those are told, too, that have no turn because all places are taken.
     offer(host, now);
     rest_if_idle(host);
@@ -134,7 +229,7 @@ void HostQueues::release(Host& host, Breaker::Time now) {
 
 void HostQueues::given_up(Place place, Breaker::Time now) {
     place.host->breaker.abandoned(now, place.probe);
-    release(*place.host, now);
+    release(place, now);
 }
 
 void HostQueues::finished(Place place, const Reply& reply, Breaker::Time now) {
@@ -144,14 +239,15 @@ void HostQueues::finished(Place place, const Reply& reply, Breaker::Time now) {
     if (reply.status != 0) {
         host.breaker.answered();
         host.next_slot = {};
-        seen.mean_elapsed =
-            seen.calls == 1 ? reply.elapsed : (seen.mean_elapsed * 15 + reply.elapsed) / 16;
+        host.last_answer = now;
+        const bool first = seen.calls == seen.errors + 1;
+        seen.mean_elapsed = first ? reply.elapsed : (seen.mean_elapsed * 15 + reply.elapsed) / 16;
     } else {
         ++seen.errors;
         seen.last_error = reply.error;
         host.breaker.failed(now, place.probe, breaker_);
     }
-    release(host, now);
+    release(place, now);
 }
 
 void HostQueues::wake(Host& host) {
@@ -179,13 +275,7 @@ void HostQueues::forget_idle() {
 }
 
 void HostQueues::take_deferred(std::vector<Reply>& replies) {
-    for (const Deferred& d : deferred_) {
-        Reply reply;
-        reply.id = d.id;
-        reply.error = "not called: the circuit breaker of its host is open";
-        reply.deferred = d.retry_after;
-        replies.push_back(std::move(reply));
-    }
+    for (Reply& reply : deferred_) replies.push_back(std::move(reply));
     deferred_.clear();
 }
 

@@ -23,6 +23,9 @@ constexpr std::size_t max_idle_transfers = 1024;
 // Idle keep-alive connections, each a descriptor. libcurl closes the oldest above it.
 constexpr long max_idle_connections = 1024;
 
+// How often it looks around while there is little room.
+constexpr int crowded_wait_ms = 200;
+
 // A new connection costs some 30 microseconds here: answers of running calls do not wait for more
 // of them.
 constexpr std::size_t max_starts_per_round = 128;
@@ -65,6 +68,7 @@ Loop::~Loop() {
 
 void Loop::configure(Settings settings) {
     settings_ = std::move(settings);
+    queues_.set_room(settings_.max_held, settings_.max_held_bytes);
     queues_.set_limits(settings_.max_in_flight, settings_.max_in_flight_per_host);
     queues_.set_breaker({settings_.breaker_errors, settings_.breaker_longest});
     check(curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS,
@@ -85,6 +89,7 @@ void Loop::run_once(std::vector<Reply>& replies) {
 // ---- calls --------------------------------------------------------------------------------------
 
 bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
+    queues_.shed(Clock::now());
     std::size_t started = 0;
     while (started < max_starts_per_round) {
         auto next = queues_.take(Clock::now());
@@ -155,12 +160,15 @@ void Loop::keep_for_reuse(std::unique_ptr<Transfer> transfer) {
 // ---- events -------------------------------------------------------------------------------------
 
 void Loop::wait_and_dispatch(bool may_sleep) {
-    int timeout_ms = may_sleep ? -1 : 0;
-    if (may_sleep && curl_deadline_) {
-        const auto left =
-            std::chrono::ceil<std::chrono::milliseconds>(*curl_deadline_ - Clock::now());
-        timeout_ms = static_cast<int>(
-            std::clamp<std::int64_t>(left.count(), 0, std::numeric_limits<int>::max()));
+    int timeout_ms = 0;
+    if (may_sleep) {
+        timeout_ms = queues_.crowded() ? crowded_wait_ms : -1;
+        if (curl_deadline_) {
+            const auto left =
+                std::chrono::ceil<std::chrono::milliseconds>(*curl_deadline_ - Clock::now());
+            const std::int64_t most = timeout_ms < 0 ? std::numeric_limits<int>::max() : timeout_ms;
+            timeout_ms = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, most));
+        }
     }
     std::array<epoll_event, 256> events;
     const int count =

@@ -223,6 +223,7 @@ void Actives::release(Active& a, const core::Call& call) {
     out.url = std::move(made.url);
     out.body = made.body;
     out.keep = std::move(made.keep);
+    out.bytes = a.bytes;
     out.headers = std::move(made.headers);
     out.timeout = made.timeout;
     out.urgent = a.begun || a.state.status == core::Status::aborting;

@@ -34,6 +34,8 @@ net::Settings net_settings() {
     net::Settings s;
     s.max_in_flight = static_cast<std::uint32_t>(hub::settings.max_in_flight);
     s.max_in_flight_per_host = static_cast<std::uint32_t>(hub::settings.max_in_flight_per_host);
+    s.max_held = static_cast<std::uint32_t>(hub::settings.max_active);
+    s.max_held_bytes = max_bytes;
     s.breaker_errors = static_cast<std::uint32_t>(hub::settings.breaker_errors);
     s.breaker_longest = std::chrono::seconds{hub::settings.breaker_max_interval_s};
     return s;
@@ -68,7 +70,7 @@ void Coordinator::stop() noexcept { client_.reset(); }
 
 bool Coordinator::sweep_due(core::Time now) const {
     // When more waits than fits, a sweep passes over all that are in memory already: not for a few.
-    const bool hungry = room() > static_cast<std::size_t>(hub::settings.max_active) / 2;
+    const bool hungry = room() > static_cast<std::size_t>(hub::settings.max_active) / 4;
     return (sweep_now_ && hungry) || !last_sweep_ || now < *last_sweep_ ||
            now - *last_sweep_ >= std::chrono::milliseconds{hub::settings.sweep_interval_ms};
 }

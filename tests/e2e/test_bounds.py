@@ -37,6 +37,12 @@ def stat(db, column):
     return db.one(f"select {column} from dtm.stat_coordinator where datname = current_database()")
 
 
+def names(service, number):
+    """The URL of a service under so many names of its host: to the coordinator each is a host of its own, and no
+    single one may fill the places."""
+    return [service.url("").replace("127.0.0.1", "0x" + n * "0" + "7f000001") for n in range(number)]
+
+
 def multiply(db, gid, copies, due):
     """Copies of the row of a transaction, as if each had been submitted."""
     db.q("insert into dtm.trans (gid, trans_type, status, owner, request, next_cron_time, next_cron_interval)"
@@ -73,9 +79,13 @@ def test_large_requests_wait_in_the_table(own_cluster, session, one):
     """128 MiB of requests are held, however many transactions dtm.max_active allows."""
     db = session(own_cluster)
     name = db.new_gid("gate")
-    model = db.saga(step(one.url(f"hold/{name}"), None, "x" * 900_000), request_timeout=LONG)
+    hosts = names(one, 200)
+    model = db.saga(step(hosts[0] + f"hold/{name}", None, "x" * 900_000), request_timeout=LONG)
     one.wait_calls(1, gid=model)
-    multiply(db, model, 400, "0 s")
+    db.q("insert into dtm.trans (gid, trans_type, status, owner, request, next_cron_time, next_cron_interval)"
+         " select gid || '-' || n || '-' || c, trans_type, status, owner, replace(request, %s, host),"
+         " clock_timestamp(), next_cron_interval from dtm.trans, generate_series(1, 2) c,"
+         " unnest(%s::text[]) with ordinality h(host, n) where gid = %s", hosts[0], hosts, model)
     memory = Memory(own_cluster.coordinators()[0])
     wait_until(lambda: stat(db, "active") * 900_000 >= 128 * MIB, "as many are held as may be")
     for _ in range(20):
@@ -89,14 +99,28 @@ def test_large_requests_wait_in_the_table(own_cluster, session, one):
     db.q("select dtm_force_stop(gid) from dtm.trans where status = 'submitted'")
 
 
+def test_large_requests_of_a_slow_host_leave_memory_to_others(own_cluster, session, one, two):
+    db = session(own_cluster)
+    name = db.new_gid("gate")
+    model = db.saga(step(one.url(f"hold/{name}"), None, "x" * 900_000), request_timeout=LONG)
+    one.wait_calls(1, gid=model)
+    multiply(db, model, 400, "0 s")
+    live = [db.saga(step(two.url("ok/a"), None, "x" * 900_000)) for _ in range(20)]
+    assert set(db.wait_all(live).values()) == {"succeed"}
+    wait_until(lambda: stat(db, "active") * 900_000 < 128 * MIB / 2 and len(one.calls(name=name)) >= 40,
+               "it holds a third, the others are in the table")
+    assert len(one.calls(name=name)) <= 128 * MIB / 900_000 / 2
+    db.q("select dtm_force_stop(gid) from dtm.trans where status = 'submitted'")
+
+
 def test_active_transactions_are_limited(own_cluster, session, one):
     own_cluster.reload(**{"dtm.max_active": 50})
     db = session(own_cluster)
     name = db.new_gid("gate")
     gids = [db.new_gid("held") for _ in range(300)]
     with db.conn.transaction():
-        for gid in gids:
-            db.saga(step(one.url(f"hold/{name}"), None, {}), gid=gid, request_timeout=LONG)
+        for gid, host in zip(gids, 3 * names(one, 100)):
+            db.saga(step(host + f"hold/{name}", None, {}), gid=gid, request_timeout=LONG)
     one.wait_calls(50, name=name)
     assert stat(db, "active") == 50 and len(one.calls(name=name)) == 50
     one.release(name)
@@ -109,9 +133,7 @@ def test_hints_that_find_the_ring_full_are_found_by_the_sweep(own_cluster, sessi
     """4096 hints are kept; the table has the rest."""
     db = session(own_cluster)
     name = db.new_gid("gate")
-    held = [db.new_gid("held") for _ in range(10)]
-    for gid in held:
-        db.saga(step(one.url(f"hold/{name}"), None, {}), gid=gid, request_timeout=LONG)
+    held = [db.saga(step(host + f"hold/{name}", None, {}), request_timeout=LONG) for host in names(one, 10)]
     one.wait_calls(10, name=name)
     gids = [db.new_gid("many") for _ in range(4500)]
     with db.conn.transaction():

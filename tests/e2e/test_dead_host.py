@@ -96,6 +96,27 @@ def test_more_hang_than_the_coordinator_holds(own_cluster, session, dead, one):
     assert set(db.wait_all(gids, timeout=120).values()) == {"succeed"}
 
 
+@pytest.mark.settings({"dtm.max_active": 100, "dtm.breaker_max_interval": 5})
+def test_more_hang_for_long_than_the_coordinator_holds(own_cluster, session, dead, one):
+    """No call ends and no breaker opens: a slow host holds a third of the places, the rest goes back to the table."""
+    db = session(own_cluster)
+    name = db.new_gid("dead")
+    gids = crowd(db, dead.url(f"hold/{name}"), 1000, request_timeout=LONG)
+    stream(db, one, gids)
+    many = [db.saga(step(one.url("ok/a"), None, {}), step(one.url("ok/b"), None, {})) for _ in range(200)]
+    assert set(db.wait_all(many).values()) == {"succeed"}
+    seen = wait_until(lambda: (e := endpoint(db, dead)).get("deferred", 0) >= 900 and e, "the others went back")
+    assert (seen["breaker"], seen["in_flight"] + seen["waiting"]) == ("closed", 33)
+    assert db.one("select max(active) from dtm.stat_coordinator") <= 100
+    assert len(dead.calls()) == 33
+    kept = db.q("select attempts, errors, last_error from dtm.branch where gid = any(%s)"
+                " and last_error is not null", gids)
+    assert {row[:2] for row in kept} == {(0, 0)} and all("too many calls wait" in row[2] for row in kept)
+    dead.release(name)
+    assert set(db.wait_all(gids).values()) == {"succeed"}
+    assert len(dead.calls()) == 1000
+
+
 @pytest.mark.settings({"dtm.breaker_max_interval": 2, "dtm.alert_retry_limit": 3})
 def test_a_refused_port_opens_it_and_uses_nothing_up(own_cluster, session, dead, one):
     """Neither attempts nor the retries of retry_limit nor alerts are spent on calls that were not made."""

@@ -83,6 +83,27 @@ TEST(NetLimits, DeadHostsDoNotStarveALiveOne) {
     }
 }
 
+// Nothing happens any more when a host that was quick hangs, and its queue fills all places.
+TEST(NetLimits, AHostThatBecomesSlowGivesPlacesBack) {
+    fault::Server server;
+    Settings settings;
+    settings.max_in_flight_per_host = 2;
+    settings.max_held = 30;
+    Caller caller(settings);
+    caller.ask(make_call(1, server.url("/ok")));
+    caller.replies.clear();
+    for (std::uint64_t id = 0; id < 30; ++id) {
+        caller.send(make_call(id, server.url("/hold"), 10min));
+    }
+    for (const Reply& reply : caller.wait_for(20)) {
+        EXPECT_EQ(reply.status, 0);
+        EXPECT_TRUE(reply.deferred && *reply.deferred >= 1s) << reply.error;
+    }
+    EXPECT_EQ(caller.replies.size(), 20u);
+    server.release();
+    caller.wait_for(30);
+}
+
 // The network thread sleeps when it has nothing to do: who looks at the hosts still sees the last
 // call, and an open breaker become half open by time alone.
 TEST(NetLimits, HostsAreShownWhileTheThreadSleeps) {
