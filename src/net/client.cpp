@@ -80,21 +80,25 @@ struct Client::Impl {
 
     void run() noexcept {
         std::vector<Call> calls;
+        std::vector<IdRange> recalls;
         std::vector<Reply> replies;
         while (!stopping.load()) {
-            fetch(calls);
+            fetch(calls, recalls);
             for (Call& call : calls) loop.add(std::move(call));
             calls.clear();
+            loop.recall(recalls);
+            recalls.clear();
             loop.run_once(replies);
             deliver(replies);
         }
     }
 
-    void fetch(std::vector<Call>& calls) {
+    void fetch(std::vector<Call>& calls, std::vector<IdRange>& recalls) {
         std::optional<Settings> changed;
         {
             const std::lock_guard lock(inbox_mutex);
             calls.swap(inbox);
+            recalls.swap(recall_inbox);
             changed.swap(new_settings);
             inbox_signalled = false;
         }
@@ -103,7 +107,8 @@ struct Client::Impl {
 
     void deliver(std::vector<Reply>& replies) {
         std::uint64_t errors = 0;
-        for (const Reply& reply : replies) errors += reply.status == 0 ? 1 : 0;
+        for (const Reply& reply : replies)
+            errors += reply.status == 0 && !reply.deferred && !reply.recalled ? 1 : 0;
         transport_errors.fetch_add(errors, std::memory_order_relaxed);
         replied.fetch_add(replies.size(), std::memory_order_relaxed);
         connects.store(loop.connects(), std::memory_order_relaxed);
@@ -145,6 +150,7 @@ struct Client::Impl {
 
     std::mutex inbox_mutex;
     std::vector<Call> inbox;
+    std::vector<IdRange> recall_inbox;  // of what is in the inbox, too
     std::optional<Settings> new_settings;
     bool inbox_signalled = false;
 
@@ -185,6 +191,20 @@ void Client::submit(std::vector<Call>& calls) {
         impl_->inbox_signalled = true;
     }
     calls.clear();
+    if (wake) signal_eventfd(impl_->wake_fd);
+}
+
+void Client::recall(std::vector<IdRange>& ids) {
+    if (ids.empty()) return;
+    bool wake = false;
+    {
+        const std::lock_guard lock(impl_->inbox_mutex);
+        std::vector<IdRange>& inbox = impl_->recall_inbox;
+        inbox.insert(inbox.end(), ids.begin(), ids.end());
+        wake = !impl_->inbox_signalled;
+        impl_->inbox_signalled = true;
+    }
+    ids.clear();
     if (wake) signal_eventfd(impl_->wake_fd);
 }
 

@@ -54,6 +54,14 @@ struct Reply {
     std::chrono::microseconds elapsed{0};
     // The call never left, `error` says why. Try again after this time.
     std::optional<std::chrono::milliseconds> deferred;
+    bool recalled = false;  // the call never left: Client::recall() has it back
+    bool probe = false;     // recalled: Call::probe
+};
+
+// Ids of calls, both ends included.
+struct IdRange {
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
 };
 
 // One host (scheme, name, port) as the network thread sees it.
@@ -87,6 +95,9 @@ public:
 
     // Hands over calls; never blocks on the network. The vector is left empty.
     void submit(std::vector<Call>& calls);
+    // Takes back those that have not started, of the calls submitted so far: each gets a Reply that
+    // says `recalled`. The vector is left empty.
+    void recall(std::vector<IdRange>& ids);
     // Appends all answers that have come so far.
     void drain(std::vector<Reply>& replies);
     // Readable while drain() has something to give; cleared by drain().

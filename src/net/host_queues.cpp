@@ -19,6 +19,20 @@ constexpr std::chrono::seconds longest_queue{3};
 
 constexpr std::chrono::milliseconds shed_interval{100};
 
+// Ranges in order, none within another: what contains an id is the last one that begins before it.
+void put_in_order(std::vector<IdRange>& ids) {
+    std::ranges::sort(ids, {}, &IdRange::first);
+    std::size_t kept = 0;
+    for (const IdRange& range : ids) {
+        if (kept > 0 && range.first <= ids[kept - 1].last) {
+            ids[kept - 1].last = std::max(ids[kept - 1].last, range.last);
+        } else {
+            ids[kept++] = range;
+        }
+    }
+    ids.resize(kept);
+}
+
 }  // namespace
 
 std::string host_key(std::string_view url) {
@@ -99,8 +113,12 @@ void HostQueues::defer(Host& host, const Call& call, std::chrono::milliseconds a
     reply.id = call.id;
     reply.error = std::move(why);
     reply.deferred = after;
-    deferred_.push_back(std::move(reply));
+    returned_.push_back(std::move(reply));
     ++host.seen.deferred;
+    no_longer_waits(host, call);
+}
+
+void HostQueues::no_longer_waits(Host& host, const Call& call) {
     --waiting_;
     host.bytes -= call.bytes;
     bytes_ -= call.bytes;
@@ -274,9 +292,39 @@ void HostQueues::forget_idle() {
     }
 }
 
-void HostQueues::take_deferred(std::vector<Reply>& replies) {
-    for (Reply& reply : deferred_) replies.push_back(std::move(reply));
-    deferred_.clear();
+void HostQueues::recall(std::vector<IdRange> ids) {
+    if (ids.empty() || waiting_ == 0) return;
+    put_in_order(ids);
+    const auto is_recalled = [&](std::uint64_t id) {
+        const auto behind = std::ranges::upper_bound(ids, id, {}, &IdRange::first);
+        return behind != ids.begin() && id <= std::prev(behind)->last;
+    };
+    std::vector<Host*> emptied;
+    for (auto& [key, host] : hosts_) {
+        if (host.nobody_waits()) continue;
+        for (std::deque<Waiting>* queue : {&host.urgent, &host.waiting}) {
+            std::erase_if(*queue, [&](const Waiting& w) {
+                if (!is_recalled(w.call.id)) return false;
+                Reply reply;
+                reply.id = w.call.id;
+                reply.recalled = true;
+                reply.probe = w.call.probe;
+                returned_.push_back(std::move(reply));
+                no_longer_waits(host, w.call);
+                return true;
+            });
+        }
+        if (host.nobody_waits()) emptied.push_back(&host);
+    }
+    for (Host* host : emptied) {
+        take_turn(*host);
+        rest_if_idle(*host);
+    }
+}
+
+void HostQueues::take_returned(std::vector<Reply>& replies) {
+    for (Reply& reply : returned_) replies.push_back(std::move(reply));
+    returned_.clear();
 }
 
 std::vector<Endpoint> HostQueues::endpoints(Breaker::Time now) const {

@@ -79,12 +79,14 @@ public:
     // The call never got as far as the network: it says nothing about the host.
     void given_up(Place place, Breaker::Time now);
     void finished(Place place, const Reply& reply, Breaker::Time now);
+    // Gives back what waits, of these calls.
+    void recall(std::vector<IdRange> ids);
     // Slow hosts give back what is too much. Asked now and then while crowded(): that a host has
     // become slow is no event.
     void shed(Breaker::Time now);
     bool crowded() const { return held() > max_held_ / 2 || bytes_ > max_bytes_ / 2; }
-    // Appends the calls that were kept back since the last time.
-    void take_deferred(std::vector<Reply>& replies);
+    // Appends the calls that were kept back or recalled since the last time.
+    void take_returned(std::vector<Reply>& replies);
     // Hosts with trouble or work first.
     std::vector<Endpoint> endpoints(Breaker::Time now) const;
 
@@ -106,6 +108,7 @@ private:
     void offer(Host& host, Breaker::Time now);
     void defer_all(Host& host, Breaker::Time now);
     void defer(Host& host, const Call& call, std::chrono::milliseconds after, std::string why);
+    void no_longer_waits(Host& host, const Call& call);
     void release(Place place, Breaker::Time now);
     void wake(Host& host);
     // Nothing of it waits or is in flight: may forget it, and others.
@@ -125,7 +128,7 @@ private:
     std::size_t bytes_ = 0;
     Breaker::Time next_shed_{};
     Breaker::Settings breaker_;
-    std::vector<Reply> deferred_;
+    std::vector<Reply> returned_;
 };
 
 }  // namespace dtm::net

@@ -97,7 +97,7 @@ bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
         start(std::move(*next), replies);
         ++started;
     }
-    queues_.take_deferred(replies);
+    queues_.take_returned(replies);
     // One kick for all of them: libcurl gave each a timer that is over already.
     if (started > 0) {
         act_on_timeout();
@@ -143,7 +143,7 @@ void Loop::collect(std::vector<Reply>& replies) {
         auto node = running_.extract(transfer);
         keep_for_reuse(std::move(node.mapped()));
     }
-    queues_.take_deferred(replies);
+    queues_.take_returned(replies);
 }
 
 std::unique_ptr<Transfer> Loop::idle_transfer() {

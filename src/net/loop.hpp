@@ -29,6 +29,7 @@ public:
 
     void configure(Settings settings);
     void add(Call call) { queues_.add(std::move(call), std::chrono::steady_clock::now()); }
+    void recall(const std::vector<IdRange>& ids) { queues_.recall(ids); }
     // Starts what may start, waits for something to happen, and appends the answers that came.
     void run_once(std::vector<Reply>& replies);
 

@@ -13,6 +13,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace dtm::worker {
@@ -45,6 +46,7 @@ struct CallId {
     }
 };
 constexpr std::uint64_t alert_call = 0;  // transactions count from 1
+constexpr std::uint64_t last_call = std::numeric_limits<std::uint64_t>::max();
 
 core::State state_of(const store::Row& row, const core::Request& request, TransactionId first_xid) {
     core::State state;
@@ -149,6 +151,11 @@ void Actives::answer(net::Reply&& reply, core::Time now) {
     if (active == by_id_.end()) return;  // it was put aside in the meantime
     Active& a = *active->second;
     --a.in_flight;
+    if (reply.recalled && !a.reload) {  // judged again by the orders of today
+        a.insisting = a.insisting || reply.probe;
+        release(a, {id.branch, id.op});
+        return;
+    }
     core::Answer answer{id.branch, id.op, {}};
     if (reply.deferred) {
         answer.outcome = {core::Result::deferred, std::move(reply.error), now + *reply.deferred};
@@ -157,7 +164,7 @@ void Actives::answer(net::Reply&& reply, core::Time now) {
     } else {
         answer.outcome = wire::classify_http(reply.status, reply.body);
     }
-    if (!reply.deferred) hub::count(counter_of(answer.outcome.result));
+    if (!reply.deferred && !reply.recalled) hub::count(counter_of(answer.outcome.result));
     if (a.reload) {
         changed_by_others(a);
         return;
@@ -245,6 +252,20 @@ void Actives::release(Active& a, const core::Call& call) {
     outbox_.push_back(std::move(out));
 }
 
+void Actives::recall(const Active& a) {
+    if (a.in_flight == 0) return;
+    recalls_.push_back(
+        {CallId{a.id, 0, core::Op{}}.pack(), CallId{a.id + 1, 0, core::Op{}}.pack() - 1});
+}
+
+// What waits for its turn in the network thread was judged by the old ones.
+void Actives::set_orders(Orders orders) {
+    if (orders == orders_) return;
+    orders_ = std::move(orders);
+    if (!orders_.any_pause()) pause_slot_ = {};
+    if (in_flight_ > 0) recalls_.push_back({alert_call + 1, last_call});
+}
+
 std::vector<net::Reply> Actives::take_undelivered() { return std::exchange(undelivered_, {}); }
 
 void Actives::send_alert(const Active& a, const core::Alert& alert) {
@@ -329,6 +350,7 @@ void Actives::settled(Active& a, core::Time now) {
 }
 
 void Actives::changed_by_others(Active& a) {
+    if (!a.reload) recall(a);
     a.reload = true;
     a.held.clear();
     if (a.in_flight > 0) return;  // wait for them: nothing of it may be called twice at a time
@@ -343,6 +365,7 @@ std::vector<std::string> Actives::take_reloadable() {
 }
 
 void Actives::forget(Active& a) {
+    recall(a);  // of one that is put aside
     const std::uint64_t id = a.id;
     set_wake(a, std::nullopt);
     bytes_ -= a.bytes;

@@ -59,13 +59,13 @@ public:
 
     // Calls that may leave at once, and alerts; emptied by the caller.
     std::vector<net::Call>& outbox() { return outbox_; }
+    // Calls that the network thread shall give back where they have not started: the orders have
+    // changed, or their transaction has. Emptied by the caller, after the outbox is on its way.
+    std::vector<net::IdRange>& recalls() { return recalls_; }
     // Answers to calls that were not made: their host, or everything, is paused.
     std::vector<net::Reply> take_undelivered();
     bool anything_undelivered() const { return !undelivered_.empty(); }
-    void set_orders(Orders orders) {
-        orders_ = std::move(orders);
-        if (!orders_.any_pause()) pause_slot_ = {};
-    }
+    void set_orders(Orders orders);
 
     // Transactions whose state must be written, by id; in order of their decisions.
     std::vector<Active*> dirty();
@@ -97,6 +97,7 @@ private:
     void absorb(Active& a, core::Decision&& decision);
     void decide(Active& a, const core::Event& event, core::Time now);
     void release(Active& a, const core::Call& call);
+    void recall(const Active& a);
     void send_alert(const Active& a, const core::Alert& alert);
     void set_wake(Active& a, std::optional<core::Time> at);
     // A transaction that only waits leaves memory; an alarm or the sweep brings it back.
@@ -110,6 +111,7 @@ private:
     std::vector<std::uint64_t> dirty_;
     std::vector<std::string> reloadable_;
     std::vector<net::Call> outbox_;
+    std::vector<net::IdRange> recalls_;
     std::vector<net::Reply> undelivered_;
     Orders orders_;
     core::Time pause_slot_{};  // when the last call that a pause kept back looks again

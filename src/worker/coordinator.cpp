@@ -137,7 +137,7 @@ void Coordinator::look_around(core::Time now) {
         pg::log(LOG, "dtm coordinator works: the transactions of this database were adopted");
     }
     paused_ = control.everything_paused.has_value();
-    if (foreign_) control.everything_paused = *foreign_;
+    if (foreign_) control.everything_paused = "silent: " + *foreign_;
     actives_.set_orders(Orders(std::move(control)));
     if (told || adopted) sweep_now_ = true;
 }
@@ -333,12 +333,13 @@ void Coordinator::put_aside_unreadable() {
 }
 
 void Coordinator::send() {
-    std::vector<net::Call>& outbox = actives_.outbox();
-    if (outbox.empty()) return;
-    hub::count(hub::Counter::calls, outbox.size());
-    DTM_CRASH_POINT("worker.calls_decided");
-    client_->submit(outbox);
-    DTM_CRASH_POINT("worker.calls_handed_over");
+    if (std::vector<net::Call>& outbox = actives_.outbox(); !outbox.empty()) {
+        hub::count(hub::Counter::calls, outbox.size());
+        DTM_CRASH_POINT("worker.calls_decided");
+        client_->submit(outbox);
+        DTM_CRASH_POINT("worker.calls_handed_over");
+    }
+    client_->recall(actives_.recalls());
 }
 
 void Coordinator::turn() {

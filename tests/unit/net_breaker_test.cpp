@@ -224,7 +224,7 @@ protected:
     }
     std::vector<std::uint64_t> deferred() {
         std::vector<Reply> replies;
-        queues.take_deferred(replies);
+        queues.take_returned(replies);
         std::vector<std::uint64_t> ids;
         for (const Reply& reply : replies) {
             EXPECT_EQ(reply.status, 0);

@@ -47,7 +47,7 @@ protected:
     }
     std::vector<Reply> deferred() {
         std::vector<Reply> replies;
-        queues.take_deferred(replies);
+        queues.take_returned(replies);
         return replies;
     }
     std::uint32_t held(const std::string& key) {
