@@ -37,12 +37,6 @@ def stat(db, column):
     return db.one(f"select {column} from dtm.stat_coordinator where datname = current_database()")
 
 
-def names(service, number):
-    """The URL of a service under so many names of its host: to the coordinator each is a host of its own, and no
-    single one may fill the places."""
-    return [service.url("").replace("127.0.0.1", "0x" + n * "0" + "7f000001") for n in range(number)]
-
-
 def multiply(db, gid, copies, due):
     """Copies of the row of a transaction, as if each had been submitted."""
     db.q("insert into dtm.trans (gid, trans_type, status, owner, request, next_cron_time, next_cron_interval)"
@@ -79,8 +73,9 @@ def test_large_requests_wait_in_the_table(own_cluster, session, one):
     """128 MiB of requests are held, however many transactions dtm.max_active allows."""
     db = session(own_cluster)
     name = db.new_gid("gate")
-    hosts = names(one, 200)
-    model = db.saga(step(hosts[0] + f"hold/{name}", None, "x" * 900_000), request_timeout=LONG)
+    hosts = one.hosts(200)
+    model = db.saga(step(hosts[0] + f"hold/{name}", None, "x" * 900_000), step(one.url("ok/next"), None, {}),
+                    request_timeout=LONG)
     one.wait_calls(1, gid=model)
     db.q("insert into dtm.trans (gid, trans_type, status, owner, request, next_cron_time, next_cron_interval)"
          " select gid || '-' || n || '-' || c, trans_type, status, owner, replace(request, %s, host),"
@@ -96,7 +91,13 @@ def test_large_requests_wait_in_the_table(own_cluster, session, one):
     assert db.one("select count(*) from dtm.trans where status = 'submitted'") == 401
     print(f"400 requests of 900 kB: {memory.most / MIB:.0f} MiB")
     assert memory.most < 384 * MIB
+    # Full as it is, it hears verbs about those that it holds.
     db.q("select dtm_force_stop(gid) from dtm.trans where status = 'submitted'")
+    wait_until(lambda: stat(db, "ring") == 0, "it has heard all of them")
+    one.release(name)
+    wait_until(lambda: stat(db, "in_flight") == 0, "what was in flight has ended")
+    db.passed_by(one)
+    assert one.calls(name="next") == []
 
 
 def test_large_requests_of_a_slow_host_leave_memory_to_others(own_cluster, session, one, two):
@@ -119,7 +120,7 @@ def test_active_transactions_are_limited(own_cluster, session, one):
     name = db.new_gid("gate")
     gids = [db.new_gid("held") for _ in range(300)]
     with db.conn.transaction():
-        for gid, host in zip(gids, 3 * names(one, 100)):
+        for gid, host in zip(gids, 3 * one.hosts(100)):
             db.saga(step(host + f"hold/{name}", None, {}), gid=gid, request_timeout=LONG)
     one.wait_calls(50, name=name)
     assert stat(db, "active") == 50 and len(one.calls(name=name)) == 50
@@ -129,20 +130,21 @@ def test_active_transactions_are_limited(own_cluster, session, one):
 
 
 @pytest.mark.settings({"dtm.max_active": 10})
-def test_hints_that_find_the_ring_full_are_found_by_the_sweep(own_cluster, session, one):
-    """4096 hints are kept; the table has the rest."""
+def test_hints_beyond_those_that_are_kept_are_found_by_the_sweep(own_cluster, session, one):
+    """4096 of those that it has read wait for room, and 4096 that it has not read; the table has the rest."""
     db = session(own_cluster)
     name = db.new_gid("gate")
-    held = [db.saga(step(host + f"hold/{name}", None, {}), request_timeout=LONG) for host in names(one, 10)]
+    held = [db.saga(step(host + f"hold/{name}", None, {}), request_timeout=LONG) for host in one.hosts(10)]
     one.wait_calls(10, name=name)
-    gids = [db.new_gid("many") for _ in range(4500)]
+    gids = [db.new_gid("many") for _ in range(9000)]
     with db.conn.transaction():
-        for gid in gids:
-            db.saga(step("", None), gid=gid)
-    assert stat(db, "ring") == 4096
+        db.q("select dtm_submit('saga', array[dtm_step('')], gid) from unnest(%s::text[]) gid", gids)
+    wait_until(lambda: stat(db, "ring") == 0, "it has read them all")
+    assert stat(db, "active") == 10
+    before = stat(db, "taken_by_sweep")
     one.release(name)
     assert set(db.wait_all(held + gids).values()) == {"succeed"}
-    assert stat(db, "ring_overflows") >= 1
+    assert stat(db, "taken_by_sweep") - before >= 9000 - 2 * 4096
 
 
 def test_the_view_of_hosts_is_limited(own_cluster, session, one):

@@ -1,5 +1,6 @@
 """An order holds for what was decided before it and has not left yet: calls that stand in line behind the limit of
-their host (dtm.max_in_flight_per_host) are judged again. Only what is in flight stays in flight."""
+their host (dtm.max_in_flight_per_host) are judged again. Only what is in flight stays in flight. And orders are
+heard by a coordinator that has no room for anything else."""
 import pytest
 
 from cluster import wait_until
@@ -136,3 +137,43 @@ def test_an_order_about_others_changes_nothing(own_cluster, session, one, two):
     assert set(db.wait_all(line.gids).values()) == {"succeed"}
     assert len(line.calls()) == 50
     assert db.one("select count(*) from dtm.trans where gid = any(%s) and version <> 2", line.gids) == 0
+
+
+@pytest.mark.settings({"dtm.max_active": 10})
+def test_a_full_coordinator_hears_verbs(own_cluster, session, one):
+    db = session(own_cluster)
+    name = db.new_gid("gate")
+    gids = [db.saga(step(host + f"hold/{name}", None, {}), step(one.url("ok/b"), None, {}), request_timeout=LONG)
+            for host in one.hosts(10)]
+    one.wait_calls(10, name=name)
+    new = [db.saga(step(one.url("ok/b"), None, {})) for _ in range(20)]  # before the verbs in the ring
+    stopped, paused, skipped, *others = gids
+    db.q("select dtm_force_stop(%s)", stopped)
+    db.q("select dtm_pause(%s)", paused)
+    db.q("select dtm_skip(%s, '02')", skipped)
+    wait_until(lambda: db.q("select active, ring from dtm.stat_coordinator") == [(10, 0)], "it has heard all of it")
+    one.release(name)
+    assert set(db.wait_all(others + new).values()) == {"succeed"}
+    db.wait(skipped, "succeed")
+    db.passed_by(one)
+    for gid in stopped, paused:
+        assert one.sequence(gid) == ["01 action"]
+    assert set(one.sequence(skipped)) == {"01 action"}
+    assert (db.status(stopped), db.status(paused)) == ("failed", "submitted")
+
+
+def test_a_paused_coordinator_hears_verbs(own_cluster, session, one):
+    """Of two steps that were called when everything was paused, none is lost and none is too many."""
+    db = session(own_cluster)
+    name = db.new_gid("gate")
+    stopped, kept = [db.saga(step(one.url(f"hold/{name}"), None, {}), step(one.url("ok/b"), None, {}),
+                             request_timeout=LONG) for _ in range(2)]
+    one.wait_calls(2, name=name)
+    db.q("select dtm_pause()")
+    db.q("select dtm_force_stop(%s)", stopped)
+    wait_until(lambda: db.one("select ring from dtm.stat_coordinator") == 0, "it has heard it")
+    one.release(name)
+    wait_until(lambda: "everything is paused" in (db.row(kept)["last_error"] or ""), "the second step is kept back")
+    db.q("select dtm_resume()")
+    db.wait(kept, "succeed")
+    assert one.sequence(stopped) == ["01 action"] and one.sequence(kept) == ["01 action", "02 action"]
