@@ -81,6 +81,8 @@ SELECT * FROM refused($$SELECT dtm_pause(host => 'http://stock:8080')$$);
 SELECT dtm_redirect('http://stock:8080/v1', 'http://stock2/v2', 'moved');
 SELECT dtm_redirect('http://stock:8080/v1', 'https://stock3/');
 SELECT * FROM standing;
+SELECT level, replace(finding, session_user, 'ME') AS finding, remedy FROM dtm_check()
+ WHERE subject = 'orders';
 BEGIN;
 SELECT dtm_resume(host => 'http://stock:8080'), dtm_redirect('http://stock:8080/v1', NULL);
 SELECT kind, name FROM standing;

@@ -21,6 +21,7 @@ public:
 
     // A probe is under way, or due, when it is half open.
     State state(Time now) const;
+    bool is_open() const { return open_; }
     bool admits(Time now) const { return !open_ || now >= next_; }
     // How long a call that is not admitted should stay away.
     std::chrono::milliseconds retry_after(Time now) const;

@@ -46,6 +46,14 @@ struct Call {
     std::chrono::milliseconds timeout{3000};  // counts from the moment the call starts, not queues
 };
 
+// The time from the opening of a host's circuit breaker to the next answer.
+struct Outage {
+    std::uint64_t number = 0;  // another one for each
+    std::string host;
+    std::uint32_t errors_in_a_row = 0;
+    std::string last_error;
+};
+
 struct Reply {
     std::uint64_t id = 0;
     long status = 0;    // 0: no HTTP answer was received
@@ -54,8 +62,9 @@ struct Reply {
     std::chrono::microseconds elapsed{0};
     // The call never left, `error` says why. Try again after this time.
     std::optional<std::chrono::milliseconds> deferred;
-    bool recalled = false;  // the call never left: Client::recall() has it back
-    bool probe = false;     // recalled: Call::probe
+    std::optional<Outage> outage;  // deferred, because its host answers nobody
+    bool recalled = false;         // the call never left: Client::recall() has it back
+    bool probe = false;            // recalled: Call::probe
 };
 
 // Ids of calls, both ends included.

@@ -107,15 +107,13 @@ void HostQueues::add(Call call, Breaker::Time now) {
     rest_if_idle(host);
 }
 
-void HostQueues::defer(Host& host, const Call& call, std::chrono::milliseconds after,
-                       std::string why) {
-    Reply reply;
-    reply.id = call.id;
-    reply.error = std::move(why);
-    reply.deferred = after;
-    returned_.push_back(std::move(reply));
+Reply& HostQueues::defer(Host& host, const Call& call, Breaker::Time until, Breaker::Time now) {
     ++host.seen.deferred;
     no_longer_waits(host, call);
+    Reply& reply = returned_.emplace_back();
+    reply.id = call.id;
+    reply.deferred = std::chrono::ceil<std::chrono::milliseconds>(until - now);
+    return reply;
 }
 
 void HostQueues::no_longer_waits(Host& host, const Call& call) {
@@ -126,11 +124,18 @@ void HostQueues::no_longer_waits(Host& host, const Call& call) {
 
 void HostQueues::defer_all(Host& host, Breaker::Time now) {
     const Breaker::Time soonest = now + host.breaker.retry_after(now);
+    const Outage outage{host.outage, host.key, host.breaker.errors_in_a_row(),
+                        host.seen.last_error};
+    const std::string why = "the circuit breaker of " + host.key + " is open after " +
+                            std::to_string(outage.errors_in_a_row) +
+                            (outage.errors_in_a_row == 1 ? " error" : " errors in a row") +
+                            ", the last: " + outage.last_error;
     for (std::deque<Waiting>* queue : {&host.urgent, &host.waiting}) {
         for (const auto& [call, since] : *queue) {
             host.next_slot = std::max(soonest, host.next_slot + slot_width);
-            defer(host, call, std::chrono::ceil<std::chrono::milliseconds>(host.next_slot - now),
-                  "not called: the circuit breaker of its host is open");
+            Reply& reply = defer(host, call, host.next_slot, now);
+            reply.error = why;
+            reply.outage = outage;
         }
         queue->clear();
     }
@@ -180,13 +185,11 @@ std::chrono::milliseconds HostQueues::retry_when_slow(const Host& host, Breaker:
 void HostQueues::make_room(Host& host, Breaker::Time now) {
     if (host.nobody_waits() || fits(host) || keeps_up(host, now)) return;
     const Breaker::Time soonest = now + retry_when_slow(host, now);
-    const std::string why =
-        "not called: too many calls wait for " + host.key + " already, which is slow";
+    const std::string why = "too many calls wait for " + host.key + " already, which is slow";
     while (!host.nobody_waits() && !fits(host)) {
         std::deque<Waiting>& queue = host.waiting.empty() ? host.urgent : host.waiting;
         host.next_place = std::max(soonest, host.next_place + slot_width);
-        defer(host, queue.back().call,
-              std::chrono::ceil<std::chrono::milliseconds>(host.next_place - now), why);
+        defer(host, queue.back().call, host.next_place, now).error = why;
         queue.pop_back();
     }
     if (host.nobody_waits()) take_turn(host);
@@ -263,7 +266,9 @@ void HostQueues::finished(Place place, const Reply& reply, Breaker::Time now) {
     } else {
         ++seen.errors;
         seen.last_error = reply.error;
+        const bool was_open = host.breaker.is_open();
         host.breaker.failed(now, place.probe, breaker_);
+        if (!was_open && host.breaker.is_open()) host.outage = ++outages_;
     }
     release(place, now);
 }

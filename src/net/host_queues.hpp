@@ -36,6 +36,7 @@ public:
         bool in_turn = false;   // member of turns_
         std::string key;
         Breaker breaker;
+        std::uint64_t outage = 0;
         Breaker::Time next_slot{};   // when the last call that the breaker kept may come back
         Breaker::Time next_place{};  // the same of those for which there was no room
         Breaker::Time last_answer{};
@@ -107,7 +108,7 @@ private:
     // Its calls get their turn, or come back when the breaker admits none.
     void offer(Host& host, Breaker::Time now);
     void defer_all(Host& host, Breaker::Time now);
-    void defer(Host& host, const Call& call, std::chrono::milliseconds after, std::string why);
+    Reply& defer(Host& host, const Call& call, Breaker::Time until, Breaker::Time now);
     void no_longer_waits(Host& host, const Call& call);
     void release(Place place, Breaker::Time now);
     void wake(Host& host);
@@ -128,6 +129,7 @@ private:
     std::size_t bytes_ = 0;
     Breaker::Time next_shed_{};
     Breaker::Settings breaker_;
+    std::uint64_t outages_ = 0;
     std::vector<Reply> returned_;
 };
 

@@ -27,6 +27,9 @@ constexpr std::size_t max_alarms = 100000;
 constexpr std::chrono::seconds pause_look{10};
 constexpr std::chrono::microseconds slot_width{500};
 
+// Of the latest; hosts that are forgotten and die again are new ones.
+constexpr std::size_t max_outages_told = 10000;
+
 // The id of a call says whose it is: an operation is called once at a time, and ids of transactions
 // are never used again, so an answer finds its transaction or nobody.
 struct CallId {
@@ -89,7 +92,8 @@ bool is_clean_success(const Active& a) {
 std::optional<std::string> last_error(const core::State& state) {
     const core::OpState* worst = nullptr;
     const auto look = [&](const core::OpState& op) {
-        const bool open = op.status != core::BranchStatus::succeed && !op.last_answer.empty();
+        const bool open =
+            op.status != core::BranchStatus::succeed && (!op.last_answer.empty() || op.kept_back);
         if (open && (worst == nullptr || op.errors > worst->errors)) worst = &op;
     };
     for (const auto& b : state.branches) {
@@ -97,7 +101,7 @@ std::optional<std::string> last_error(const core::State& state) {
         look(b.compensate);
     }
     look(state.query);
-    return worst == nullptr ? std::nullopt : std::optional(worst->last_answer);
+    return worst == nullptr ? std::nullopt : std::optional(core::last_word(*worst));
 }
 
 }  // namespace
@@ -143,34 +147,54 @@ void Actives::add(const store::Row& row, TransactionId first_xid, bool asked_for
     let_go_if_idle(kept, now);
 }
 
+Active* Actives::ended(std::uint64_t call) {
+    --in_flight_;
+    const auto active = by_id_.find(CallId::unpack(call).active);
+    if (active == by_id_.end()) return nullptr;  // it was put aside in the meantime
+    --active->second->in_flight;
+    return active->second.get();
+}
+
+void Actives::take(Active& a, std::uint64_t call, core::Outcome&& outcome, core::Time now) {
+    if (a.reload) return changed_by_others(a);
+    const CallId id = CallId::unpack(call);
+    decide(a, core::Answer{id.branch, id.op, std::move(outcome)}, now);
+    let_go_if_idle(a, now);
+}
+
 void Actives::answer(net::Reply&& reply, core::Time now) {
     if (reply.id == alert_call) return;
-    --in_flight_;
-    const CallId id = CallId::unpack(reply.id);
-    const auto active = by_id_.find(id.active);
-    if (active == by_id_.end()) return;  // it was put aside in the meantime
-    Active& a = *active->second;
-    --a.in_flight;
-    if (reply.recalled && !a.reload) {  // judged again by the orders of today
-        a.insisting = a.insisting || reply.probe;
-        release(a, {id.branch, id.op});
-        return;
+    Active* a = ended(reply.id);
+    if (a == nullptr) return;
+    core::Outcome outcome;
+    if (reply.recalled) {
+        if (a->reload) return changed_by_others(*a);
+        a->insisting = a->insisting || reply.probe;
+        const CallId id = CallId::unpack(reply.id);
+        return release(*a, {id.branch, id.op});  // judged again by the orders of today
     }
-    core::Answer answer{id.branch, id.op, {}};
     if (reply.deferred) {
-        answer.outcome = {core::Result::deferred, std::move(reply.error), now + *reply.deferred};
-    } else if (reply.status == 0) {
-        answer.outcome = {core::Result::error, std::move(reply.error), {}};
+        if (reply.outage) tell_of_outage(*a, reply.id, *reply.outage);
+        outcome = {core::Result::deferred, std::move(reply.error), now + *reply.deferred,
+                   reply.outage ? core::Hold::breaker : core::Hold::crowd};
+        return take(*a, reply.id, std::move(outcome), now);
+    }
+    if (reply.status == 0) {
+        outcome = {core::Result::error, std::move(reply.error), {}};
     } else {
-        answer.outcome = wire::classify_http(reply.status, reply.body);
+        outcome = wire::classify_http(reply.status, reply.body);
     }
-    if (!reply.deferred && !reply.recalled) hub::count(counter_of(answer.outcome.result));
-    if (a.reload) {
-        changed_by_others(a);
-        return;
+    hub::count(counter_of(outcome.result));
+    take(*a, reply.id, std::move(outcome), now);
+}
+
+void Actives::answer_undelivered(core::Time now) {
+    for (Undelivered& u : std::exchange(undelivered_, {})) {
+        if (Active* a = ended(u.call)) {
+            take(*a, u.call,
+                 {core::Result::deferred, std::move(u.why), u.not_before, core::Hold::pause}, now);
+        }
     }
-    decide(a, answer, now);
-    let_go_if_idle(a, now);
 }
 
 std::vector<std::string> Actives::expire(core::Time now, std::size_t max) {
@@ -240,13 +264,8 @@ void Actives::release(Active& a, const core::Call& call) {
     ++a.in_flight;
     orders_.redirect(out.url);
     if (const auto why = orders_.paused(out.url)) {
-        net::Reply reply;
-        reply.id = out.id;
-        reply.error = *why;
-        const core::Time now = pg::now();
-        pause_slot_ = std::max<core::Time>(now + pause_look, pause_slot_ + slot_width);
-        reply.deferred = std::chrono::ceil<std::chrono::milliseconds>(pause_slot_ - now);
-        undelivered_.push_back(std::move(reply));
+        pause_slot_ = std::max<core::Time>(pg::now() + pause_look, pause_slot_ + slot_width);
+        undelivered_.push_back({out.id, *why, pause_slot_});
         return;
     }
     outbox_.push_back(std::move(out));
@@ -266,7 +285,17 @@ void Actives::set_orders(Orders orders) {
     if (in_flight_ > 0) recalls_.push_back({alert_call + 1, last_call});
 }
 
-std::vector<net::Reply> Actives::take_undelivered() { return std::exchange(undelivered_, {}); }
+// With the breaker open few of its transactions are called, and each of them rarely: their own
+// errors would tell nobody for hours.
+void Actives::tell_of_outage(const Active& a, std::uint64_t call, const net::Outage& outage) {
+    const auto limit = static_cast<std::uint32_t>(hub::settings.alert_retry_limit);
+    if (limit == 0 || outage.errors_in_a_row < limit) return;
+    if (!outages_told_.insert(outage.number).second) return;
+    if (outages_told_.size() > max_outages_told) outages_told_.erase(outages_told_.begin());
+    const CallId id = CallId::unpack(call);
+    send_alert(a, {id.branch, id.op, outage.errors_in_a_row,
+                   outage.host + " answers nobody: " + outage.last_error});
+}
 
 void Actives::send_alert(const Active& a, const core::Alert& alert) {
     hub::count(hub::Counter::alerts);

@@ -106,7 +106,7 @@ void Coordinator::take_answers(core::Time now) {
     client_->drain(replies_);
     if (!replies_.empty()) DTM_CRASH_POINT("worker.answers_taken");
     for (net::Reply& reply : replies_) actives_.answer(std::move(reply), now);
-    for (net::Reply& reply : actives_.take_undelivered()) actives_.answer(std::move(reply), now);
+    actives_.answer_undelivered(now);
 }
 
 void Coordinator::look_around(core::Time now) {

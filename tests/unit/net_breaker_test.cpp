@@ -257,6 +257,39 @@ TEST_F(NetDeferred, CallsOfAnOpenHostComeBackOthersLeave) {
     EXPECT_EQ(queues.waiting(), 0u);
 }
 
+TEST_F(NetDeferred, WhatComesBackSaysWhy) {
+    const auto outage = [this] {
+        add(10, "http://dead/");
+        start();
+        std::vector<Reply> replies;
+        queues.take_returned(replies);
+        EXPECT_EQ(replies.size(), 1u);
+        EXPECT_TRUE(replies.at(0).outage);
+        EXPECT_EQ(replies[0].error, "the circuit breaker of http://dead:80 is open after " +
+                                        std::to_string(replies[0].outage->errors_in_a_row) +
+                                        " errors in a row, the last: no answer");
+        return *replies[0].outage;
+    };
+    open_dead();
+    const Outage first = outage();
+    EXPECT_EQ(first.host, "http://dead:80");
+    EXPECT_EQ(first.errors_in_a_row, 3u);
+    EXPECT_EQ(first.last_error, "no answer");
+    now += 1s;
+    add(11, "http://dead/");
+    ASSERT_EQ(start(), (Ids{11}));
+    end(0);
+    const Outage still = outage();
+    EXPECT_EQ(still.number, first.number);
+    EXPECT_EQ(still.errors_in_a_row, 4u);
+    now += 2s;
+    add(12, "http://dead/");
+    ASSERT_EQ(start(), (Ids{12}));
+    end(200);
+    open_dead();
+    EXPECT_NE(outage().number, first.number);
+}
+
 TEST_F(NetDeferred, WhatWaitedWhenItOpenedComesBack) {
     queues.set_limits(100, 3);
     for (std::uint64_t id = 1; id <= 10; ++id) add(id, "http://dead/");

@@ -75,8 +75,8 @@ TEST_F(NetSlowHost, OneHasAThirdOfThePlaces) {
     ASSERT_EQ(back.size(), 967u);
     EXPECT_EQ(back[0].id, 34u) << "first come, first served";
     EXPECT_EQ(back[0].status, 0);
-    EXPECT_EQ(back[0].error,
-              "not called: too many calls wait for http://slow:80 already, which is slow");
+    EXPECT_EQ(back[0].error, "too many calls wait for http://slow:80 already, which is slow");
+    EXPECT_FALSE(back[0].outage);
     EXPECT_EQ(start(), 10u);
     EXPECT_EQ(held("http://slow:80"), 33u);
     EXPECT_EQ(queues.endpoints(now)[0].deferred, 967u);
