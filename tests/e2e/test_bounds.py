@@ -3,6 +3,8 @@
 request, gid, steps, URL, headers            tests/unit/wire_refusal_test.cpp
 answer of a service                          tests/unit/net_client_test.cpp, test_results.py
 calls in flight, of all hosts and of one     tests/unit/net_limits_test.cpp, test_dead_host.py
+places of a host that does not keep up       tests/unit/net_slow_host_test.cpp, test_dead_host.py
+idle hosts that are remembered               tests/unit/net_breaker_test.cpp
 """
 import re
 from pathlib import Path
