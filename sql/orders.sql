@@ -104,6 +104,12 @@ SELECT * FROM refused($$SELECT dtm_resume('o1', 'http://stock:8080')$$);
 SELECT * FROM refused($$SELECT dtm_pause(host => 'stock:8080')$$);
 SELECT * FROM refused($$SELECT dtm_pause(host => 'http://')$$);
 SELECT * FROM refused($$SELECT dtm_pause(host => '')$$);
+SELECT * FROM refused($$SELECT dtm_pause(host => 'http://stock:8080/v1')$$);
+-- One host, one order, however it is spelled.
+SELECT dtm_pause(host => 'HTTP://Stock:80/');
+SELECT * FROM refused($$SELECT dtm_pause(host => 'http://stock')$$);
+SELECT name FROM dtm.control WHERE kind = 'pause';
+SELECT dtm_resume(host => 'http://STOCK/');
 SELECT * FROM refused($$SELECT dtm_resume(host => 'http://other')$$);
 SELECT * FROM refused($$SELECT dtm_redirect('stock', 'http://stock2')$$);
 SELECT * FROM refused($$SELECT dtm_redirect(NULL, 'http://stock2')$$);

@@ -4,6 +4,7 @@
 #include "api/progress.hpp"
 #include "api/result.hpp"
 #include "hub/settings.hpp"
+#include "store/control.hpp"
 
 namespace dtm::api {
 
@@ -94,7 +95,7 @@ std::optional<Concern> concern(const RowTexts& row, const std::optional<std::str
                                const std::optional<pg::UnixTime>& due) {
     const Progress progress = read_progress(row);
     if (!progress.unreadable.empty()) return unreadable(row, aside.value_or(progress.unreadable));
-    if (aside && aside->starts_with("paused by ")) {
+    if (store::is_paused(aside)) {
         return Concern{*aside, verb("dtm_resume", row.gid) + " takes it up again."};
     }
     if (aside) {

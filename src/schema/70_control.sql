@@ -77,8 +77,9 @@ COMMENT ON FUNCTION @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_c
 e.g. http://stock:8080), or all of them (neither). Submits go on. A call of a paused transaction
 that is under way is forgotten and made again after dtm_resume(); calls to a paused host that are
 under way are waited for. Calls that stand in line for a place (dtm.stat_endpoint.waiting) are not
-made. dtm.attention lists what is kept back for longer than five seconds. Errors: TD001 both are
-given, or no such URL, TD003 finished or paused already, TD004 unknown gid.';
+made. dtm.attention lists what is kept back for longer than five seconds. Deadlines
+(timeout_to_fail) do not wait: what is over by then is undone after dtm_resume(). Errors: TD001 both
+are given, or no URL of a host, TD003 finished, paused or put aside already, TD004 unknown gid.';
 
 CREATE FUNCTION @extschema@.dtm_resume(gid pg_catalog.text DEFAULT NULL,
     host pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.void

@@ -122,7 +122,7 @@ void Coordinator::look_around(core::Time now) {
             pg::Spi spi;
             belonging = look_where_we_are();
             if (restored_ && !belonging.foreign) {
-                store::mark_foreign();
+                store::mark_foreign(belonging.adopted);
                 belonging.foreign = foreign_;
                 DTM_CRASH_POINT("worker.dump_marked");
             }
