@@ -37,6 +37,14 @@ SELECT 'e4', 'saga', 'submitted', current_user::regrole,
               (extract(epoch FROM clock_timestamp() + interval '1 hour') * 1000000)::int8),
        clock_timestamp() + interval '1 hour';
 SELECT * FROM explained('e4');
+-- Kept back.
+UPDATE dtm.trans SET progress = format('{"b":[{"r":1,"a":{"s":"succeed","n":1}},{"r":1,
+    "a":{"n":4,"t":%s,"l":"out of paper",
+      "k":{"w":"pause","r":"host http://b:80 is paused","t":%s}}},{}]}',
+  (extract(epoch FROM clock_timestamp() + interval '1 hour') * 1000000)::int8,
+  (extract(epoch FROM clock_timestamp() - interval '1 hour') * 1000000)::int8)
+ WHERE gid = 'e4';
+SELECT * FROM explained('e4');
 -- On its way back.
 UPDATE dtm.trans SET status = 'aborting', version = version + 1,
   rollback_reason = 'url:http://c/ return failed: no',

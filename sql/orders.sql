@@ -81,6 +81,8 @@ SELECT * FROM refused($$SELECT dtm_pause(host => 'http://stock:8080')$$);
 SELECT dtm_redirect('http://stock:8080/v1', 'http://stock2/v2', 'moved');
 SELECT dtm_redirect('http://stock:8080/v1', 'https://stock3/');
 SELECT * FROM standing;
+SELECT level, replace(finding, session_user, 'ME') AS finding, remedy FROM dtm_check()
+ WHERE subject = 'orders';
 BEGIN;
 SELECT dtm_resume(host => 'http://stock:8080'), dtm_redirect('http://stock:8080/v1', NULL);
 SELECT kind, name FROM standing;
@@ -102,6 +104,12 @@ SELECT * FROM refused($$SELECT dtm_resume('o1', 'http://stock:8080')$$);
 SELECT * FROM refused($$SELECT dtm_pause(host => 'stock:8080')$$);
 SELECT * FROM refused($$SELECT dtm_pause(host => 'http://')$$);
 SELECT * FROM refused($$SELECT dtm_pause(host => '')$$);
+SELECT * FROM refused($$SELECT dtm_pause(host => 'http://stock:8080/v1')$$);
+-- One host, one order, however it is spelled.
+SELECT dtm_pause(host => 'HTTP://Stock:80/');
+SELECT * FROM refused($$SELECT dtm_pause(host => 'http://stock')$$);
+SELECT name FROM dtm.control WHERE kind = 'pause';
+SELECT dtm_resume(host => 'http://STOCK/');
 SELECT * FROM refused($$SELECT dtm_resume(host => 'http://other')$$);
 SELECT * FROM refused($$SELECT dtm_redirect('stock', 'http://stock2')$$);
 SELECT * FROM refused($$SELECT dtm_redirect(NULL, 'http://stock2')$$);

@@ -4,7 +4,8 @@ SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'http://a/undo'), dtm_step
   'http://b/undo')], gid)
   FROM unnest(ARRAY['v1 fresh', 'v2 clean', 'v3 rolling back', 'v4 unreadable', 'v5 newer',
     'v6 late', 'v7 aside',
-                    'v8 failing']) gid;
+                    'v8 failing', 'va dead', 'vb paused', 'vc crowded', 'vd paused now',
+                    've undone']) gid;
 UPDATE dtm.trans SET status = 'succeed', finish_time = '2026-01-02 03:04:05+00',
   next_cron_time = NULL
  WHERE gid = 'v2 clean';
@@ -20,15 +21,31 @@ UPDATE dtm.trans SET next_cron_time = now() + interval '1 day',
   progress = '{"b":[{"r":1,"a":{"n":5,"e":5,"t":4102444800000000,"l":"connection refused"}},{}]}'
  WHERE gid = 'v8 failing';
 
+-- Kept back: with the last answer, if there was one; not yet for long; and what will not be called.
+UPDATE dtm.trans SET next_cron_time = now() + interval '1 day',
+  progress = replace(CASE gid
+    WHEN 'va dead' THEN '{"b":[{"r":1,"a":{"n":1,"e":1,"l":"500",
+      "k":{"w":"breaker","r":"the host answers nobody","t":NOW}}},{}]}'
+    WHEN 'vb paused' THEN '{"b":[{"a":{"k":{"w":"pause","r":"the host is paused",
+      "t":1767323045000000}}},{}]}'
+    WHEN 'vc crowded' THEN '{"b":[{"a":{"k":{"w":"crowd","r":"the host is slow",
+      "t":1767323045000000}}},{}]}'
+    WHEN 'vd paused now' THEN '{"b":[{"a":{"k":{"w":"pause","r":"the host is paused",
+      "t":NOW}}},{}]}'
+    ELSE '{"b":[{"r":1,"a":{"k":{"w":"breaker","r":"the host answers nobody","t":NOW}}},{}]}'
+    END, 'NOW', (extract(epoch FROM clock_timestamp()) * 1000000)::int8::text),
+  status = CASE gid WHEN 've undone' THEN 'aborting' ELSE 'submitted' END
+ WHERE gid ~ '^v[a-e]';
+
 SELECT gid, branch_id, op, status, attempts, errors, finish_time AT TIME ZONE 'UTC' AS finish_time,
   last_error, may_have_run
-  FROM dtm.branch WHERE gid ~ '^v[1-5]' ORDER BY gid, branch_id, op DESC;
+  FROM dtm.branch WHERE gid ~ '^v[1-5a]' ORDER BY gid, branch_id, op DESC;
 -- One unreadable row does not hide the others, and is listed itself.
 SET LOCAL TimeZone = 'UTC';
-SELECT gid, regexp_replace(reason, '(since) [^,]+, (and nobody works on it).*', '\1 TIME, \2') AS
-  reason
+SELECT gid, regexp_replace(regexp_replace(reason, '(since) [^,]+, (and nobody works on it).*',
+    '\1 TIME, \2'), 'since 20[-:. +0-9]+:', 'since TIME:') AS reason
   FROM dtm.attention WHERE gid ~ '^v' ORDER BY gid;
-SELECT gid, remedy FROM dtm.attention WHERE gid ~ '^v[4578]' ORDER BY gid;
+SELECT gid, remedy FROM dtm.attention WHERE gid ~ '^v[4578abc]' ORDER BY gid;
 -- A finished transaction needs nobody.
 UPDATE dtm.trans SET status = 'failed', next_cron_time = NULL WHERE gid ~ '^v';
 SELECT count(*) FROM dtm.attention WHERE gid ~ '^v';

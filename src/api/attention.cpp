@@ -4,10 +4,13 @@
 #include "api/progress.hpp"
 #include "api/result.hpp"
 #include "hub/settings.hpp"
+#include "store/control.hpp"
 
 namespace dtm::api {
 
 namespace {
+
+constexpr std::chrono::seconds pause_patience{5};
 
 struct Concern {
     std::string reason;
@@ -36,11 +39,63 @@ Concern keeps_failing(const RowTexts& row, const Operation& o) {
     return c;
 }
 
+// How long a pause or a slow host may keep a call back before somebody is told of it.
+std::chrono::milliseconds patience(core::Hold hold) {
+    switch (hold) {
+        case core::Hold::breaker:
+            return std::chrono::milliseconds{0};
+        case core::Hold::pause:
+            return pause_patience;
+        case core::Hold::crowd:
+            break;
+    }
+    return late_after();
+}
+
+std::string remedy_of(core::Hold hold, std::string_view gid) {
+    switch (hold) {
+        case core::Hold::breaker:
+            return "Mend the service: it is tried from time to time, and at once by " +
+                   verb("dtm_retry_now", gid) + ".";
+        case core::Hold::pause: {
+            const DispatchState dispatch = dispatch_state();
+            if (!dispatch.remedy.empty()) return dispatch.remedy;
+            return "dtm_resume(host => '...') takes it up again; dtm.control says who paused it.";
+        }
+        case core::Hold::crowd:
+            break;
+    }
+    return "Mend the service, or raise dtm.max_in_flight_per_host if it can do more at a time; "
+           "dtm.stat_endpoint shows how long its answers take.";
+}
+
+std::optional<Concern> not_called(const RowTexts& row, const Operation& o) {
+    const core::KeptBack& kept = *o.life->kept_back;
+    if (pg::now() - kept.since < patience(kept.hold)) return std::nullopt;
+    return Concern{o.name() + " is kept back since " + time_text(kept.since) + ": " + kept.reason,
+                   remedy_of(kept.hold, row.gid)};
+}
+
+std::optional<Concern> nobody_works(const pg::UnixTime& due) {
+    const auto late = pg::now() - due;
+    if (late < pause_patience) return std::nullopt;
+    const DispatchState dispatch = dispatch_state();
+    if (late < late_after() && dispatch.what != Dispatch::paused) return std::nullopt;
+    Concern c;
+    c.reason = "due since " + time_text(due) + ", and nobody works on it";
+    if (!dispatch.because.empty()) c.reason += ": " + dispatch.because;
+    c.remedy = dispatch.remedy.empty()
+                   ? "dtm.stat_coordinator shows whether the coordinator is overloaded; another "
+                     "session may hold a lock on the row."
+                   : dispatch.remedy;
+    return c;
+}
+
 std::optional<Concern> concern(const RowTexts& row, const std::optional<std::string>& aside,
                                const std::optional<pg::UnixTime>& due) {
     const Progress progress = read_progress(row);
     if (!progress.unreadable.empty()) return unreadable(row, aside.value_or(progress.unreadable));
-    if (aside && aside->starts_with("paused by ")) {
+    if (store::is_paused(aside)) {
         return Concern{*aside, verb("dtm_resume", row.gid) + " takes it up again."};
     }
     if (aside) {
@@ -54,16 +109,10 @@ std::optional<Concern> concern(const RowTexts& row, const std::optional<std::str
             return keeps_failing(row, *o);
         }
     }
-    if (!due || pg::now() - *due < late_after()) return std::nullopt;
-    const DispatchState dispatch = dispatch_state();
-    Concern c;
-    c.reason = "due since " + time_text(*due) + ", and nobody works on it";
-    if (!dispatch.because.empty()) c.reason += ": " + dispatch.because;
-    c.remedy = dispatch.remedy.empty()
-                   ? "dtm.stat_coordinator shows whether the coordinator is overloaded; another "
-                     "session may hold a lock on the row."
-                   : dispatch.remedy;
-    return c;
+    if (const Operation* o = kept_back(all, progress.state)) {
+        if (auto found = not_called(row, *o)) return found;
+    }
+    return due ? nobody_works(*due) : std::nullopt;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // dtm.branches_of(): the rows of dtm.branch that a row of dtm.trans stands for.
 #include "api/progress.hpp"
 #include "api/result.hpp"
+#include "core/decide.hpp"
 
 using namespace dtm;
 
@@ -30,10 +31,11 @@ DTM_FUNCTION(dtm_branches_of) {
             .int4(static_cast<std::int32_t>(o.life->errors))
             .time(o.life->next)
             .time(o.life->finished);
-        if (o.life->last_answer.empty()) {
+        const std::string said = core::last_word(*o.life);
+        if (said.empty()) {
             values.null();
         } else {
-            values.text(std::string_view(o.life->last_answer));
+            values.text(std::string_view(said));
         }
         values.boolean(o.may_have_run);
         rows.add(values);

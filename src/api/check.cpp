@@ -3,10 +3,12 @@
 #include "api/dispatch.hpp"
 #include "api/result.hpp"
 #include "api/version.hpp"
+#include "hub/endpoints.hpp"
 #include "hub/listener.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
 #include "store/access.hpp"
+#include "store/control.hpp"
 #include "store/health.hpp"
 
 extern "C" {
@@ -136,6 +138,55 @@ Finding alerts() {
         ""};
 }
 
+// The first ones by name, the others by number.
+class List {
+public:
+    void add(const std::string& item) {
+        if (++count_ <= shown) text_ += (text_.empty() ? "" : ", ") + item;
+    }
+    std::size_t count() const { return count_; }
+    std::string text() const {
+        if (count_ <= shown) return text_;
+        return text_ + " and " + std::to_string(count_ - shown) + " more";
+    }
+
+private:
+    static constexpr std::size_t shown = 3;
+    std::size_t count_ = 0;
+    std::string text_;
+};
+
+Finding circuit_breakers() {
+    List open;
+    for (const hub::EndpointInfo& e : hub::endpoints()) {
+        if (e.database != MyDatabaseId || e.breaker == "closed") continue;
+        open.add(e.endpoint + " (" + counted(e.errors_in_a_row, "error", "errors") +
+                 " in a row, the last: " + e.last_error + ")");
+    }
+    if (open.count() == 0) return {"ok", "circuit breakers", "none is open", ""};
+    return {"warning", "circuit breakers",
+            "calls are kept back because nobody answers at " + open.text(),
+            "Mend the services: they are tried from time to time. dtm.stat_endpoint says when, "
+            "dtm.attention whom it concerns."};
+}
+
+Finding orders() {
+    List paused, redirected;
+    const store::Control control = store::control();
+    if (control.everything_paused) paused.add("everything (" + *control.everything_paused + ")");
+    for (const std::string& host : control.paused_hosts) paused.add(host);
+    for (const auto& [from, to] : control.redirects) redirected.add(from + " to " + to);
+    std::string finding;
+    if (paused.count() > 0) finding = "paused: " + paused.text();
+    if (redirected.count() > 0) {
+        finding += (finding.empty() ? "redirected: " : "; redirected: ") + redirected.text();
+    }
+    if (finding.empty()) return {"ok", "orders", "no host is paused, no URL redirected", ""};
+    return {paused.count() > 0 ? "warning" : "note", "orders", finding,
+            "dtm.control says who ordered it; dtm_resume() and dtm_redirect(old_prefix, NULL) take "
+            "it back."};
+}
+
 Finding durability(const store::Health& h) {
     if (!h.fsync) {
         return {"warning", "durability",
@@ -250,9 +301,10 @@ std::vector<Finding> check() {
     const store::AsOwner as_owner;
     const pg::UnixTime now = pg::now();
     const store::Health h = store::health(now - late_after());
-    return {library(h),       version(h),      launcher(),   coordinator(), worker_processes(),
-            late_rows(h),     attention(h),    alerts(),     durability(h), replication(h),
-            prepared(h, now), barrier(h, now), api_server(), encoding()};
+    return {library(h),         version(h),      launcher(),    coordinator(),
+            worker_processes(), late_rows(h),    attention(h),  circuit_breakers(),
+            orders(),           alerts(),        durability(h), replication(h),
+            prepared(h, now),   barrier(h, now), api_server(),  encoding()};
 }
 
 }  // namespace

@@ -90,6 +90,10 @@ private:
             lines_.push_back(std::string(width_ + 4, ' ') +
                              "last answer: " + one_line(o.life->last_answer));
         }
+        if (const auto& kept = o.life->kept_back; kept && !core::is_final(progress_.state.status)) {
+            lines_.push_back(std::string(width_ + 4, ' ') + "kept back for " +
+                             duration_text(now_ - kept->since) + ": " + one_line(kept->reason));
+        }
     }
 
     std::string attempts(const core::OpState& life) const {
@@ -109,7 +113,10 @@ private:
         if (life.attempts > 0) text += " (" + attempts(life) + ")";
         const std::string why = blocker(o);
         if (!why.empty()) return text + ", " + why;
-        if (life.next && *life.next > now_) return text + ", next call in " + when(*life.next);
+        if (life.next && *life.next > now_) {
+            return text + (life.kept_back ? ", next look in " : ", next call in ") +
+                   when(*life.next);
+        }
         return text;
     }
 
@@ -240,12 +247,17 @@ private:
             if (next == nullptr || *o.life->next < *next->life->next) next = &o;
         }
         if (next != nullptr) {
+            const core::OpState& life = *next->life;
             std::string text = next->name();
-            text += next->life->errors > 0
-                        ? " failed " + counted(next->life->errors, "time", "times") + " in a row"
-                    : next->life->attempts > 0 ? " answered that it is still at work"
-                                               : " is not due yet";
-            return text + "; next call in " + when(*next->life->next);
+            if (life.kept_back) {
+                return text + " is kept back: " + one_line(life.kept_back->reason) +
+                       "; next look in " + when(*life.next);
+            }
+            text += life.errors > 0
+                        ? " failed " + counted(life.errors, "time", "times") + " in a row"
+                    : life.attempts > 0 ? " answered that it is still at work"
+                                        : " is not due yet";
+            return text + "; next call in " + when(*life.next);
         }
         if (!row_.next_cron_time || *row_.next_cron_time <= now_) return "";
         if (progress_.state.status == Status::prepared) return waits_for_client();

@@ -2,6 +2,7 @@
 #include "store/identity.hpp"
 #include "api/belonging.hpp"
 #include "api/orders.hpp"
+#include "api/result.hpp"
 #include "crash_point.hpp"
 #include "hub/pending.hpp"
 #include "hub/shared.hpp"
@@ -24,6 +25,7 @@ DTM_FUNCTION(dtm_own_identity) {
 }
 
 DTM_FUNCTION(dtm_adopt) {
+    api::require_writable("dtm_adopt");
     const std::string role = api::session_role();
     const store::AsOwner as_owner;
     const auto why = api::why_foreign();

@@ -10,6 +10,8 @@
 #include "store/verbs.hpp"
 #include "wire/rules.hpp"
 
+#include <algorithm>
+
 namespace dtm::api {
 
 std::string session_role() {
@@ -23,14 +25,27 @@ std::string with_reason(std::string what, const std::optional<std::string>& reas
 
 namespace {
 
-constexpr std::string_view paused_by = "paused by ";
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-void check_host(const std::string& host) {
-    const bool http = host.starts_with("http://") || host.starts_with("https://");
-    if (http && host.find("://") + 3 < host.size()) return;
-    throw pg::SqlError("TD001", "the host " + in_quotes(host) + " is not a URL", "Field: host",
-                       "Give scheme, name and port as the URLs of the branches have them, e.g. "
-                       "http://stock:8080.");
+// One spelling for one host, so that an order is found again: lower case, no slash at the end, no
+// port that goes without saying.
+std::string canonical_host(const std::string& given) {
+    std::string host = given;
+    std::ranges::transform(host, host.begin(), lower);
+    while (host.ends_with('/')) host.pop_back();
+    const bool http = host.starts_with("http://");
+    const std::size_t name = host.find("://") + 3;
+    const bool good = (http || host.starts_with("https://")) && name < host.size() &&
+                      host.find_first_of("/?#@", name) == host.npos;
+    if (!good) {
+        throw pg::SqlError("TD001", "the host " + in_quotes(given) + " is not a URL of a host",
+                           "Field: host",
+                           "Give scheme, name and port as the URLs of the branches have them, e.g. "
+                           "http://stock:8080, without a path: all of a host is paused.");
+    }
+    const std::string_view usual = http ? ":80" : ":443";
+    if (host.ends_with(usual)) host.resize(host.size() - usual.size());
+    return host;
 }
 
 void refuse_both(const std::optional<std::string>& gid, const std::optional<std::string>& host) {
@@ -39,25 +54,22 @@ void refuse_both(const std::optional<std::string>& gid, const std::optional<std:
                        "Give one of them, or none to mean everything.");
 }
 
-store::Locked lock(std::string_view gid, Oid viewer, const char* wish) {
-    auto row = store::lock_for_verb(gid, viewer);
-    if (!row) unknown_gid(gid);
-    const auto status = core::parse_status(row->status_word);
-    if (status && core::is_final(*status)) already_final(gid, row->status_word, wish);
-    return std::move(*row);
-}
-
 [[noreturn]] void refuse_state(const std::string& what, const char* state, const char* hint) {
     throw pg::SqlError("TD003", what + " is " + state, {}, hint);
 }
 
 void pause_transaction(const std::string& gid, const std::optional<std::string>& reason, Oid viewer,
                        const std::string& role) {
-    const store::Locked row = lock(gid, viewer, "paused");
-    if (row.attention && row.attention->starts_with(paused_by)) {
+    const store::Locked row = lock_unfinished(gid, viewer, "paused");
+    if (store::is_paused(row.attention)) {
         refuse_state("transaction " + in_quotes(gid), "paused already", "See dtm.attention.");
     }
-    store::set_aside(gid, with_reason(std::string(paused_by) + role, reason), pg::now());
+    if (row.attention) {
+        throw pg::SqlError("TD003", "transaction " + in_quotes(gid) + " is put aside already",
+                           *row.attention,
+                           "Nothing happens to it before somebody acts; see dtm.attention.");
+    }
+    store::set_aside(gid, with_reason(std::string(store::paused_by) + role, reason), pg::now());
     store::record_event(gid, "pause", role, reason.value_or(""));
     DTM_CRASH_POINT("api.pause_written");
     hub::pending_add(gid);
@@ -73,10 +85,10 @@ using namespace dtm;
 
 DTM_FUNCTION(dtm_pause) {
     const auto gid = pg::opt_text_arg(fcinfo, 0);
-    const auto host = pg::opt_text_arg(fcinfo, 1);
+    auto host = pg::opt_text_arg(fcinfo, 1);
     const auto reason = pg::opt_text_arg(fcinfo, 2);
     api::refuse_both(gid, host);
-    if (host) api::check_host(*host);
+    if (host) host = api::canonical_host(*host);
     const Oid viewer = GetUserId();
     const std::string role = api::session_role();
     const store::AsOwner as_owner;
@@ -96,8 +108,9 @@ DTM_FUNCTION(dtm_pause) {
 
 DTM_FUNCTION(dtm_resume) {
     const auto gid = pg::opt_text_arg(fcinfo, 0);
-    const auto host = pg::opt_text_arg(fcinfo, 1);
+    auto host = pg::opt_text_arg(fcinfo, 1);
     api::refuse_both(gid, host);
+    if (host) host = api::canonical_host(*host);
     const Oid viewer = GetUserId();
     const std::string role = api::session_role();
     const store::AsOwner as_owner;

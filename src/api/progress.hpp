@@ -8,6 +8,7 @@ namespace dtm::api {
 
 static_assert(std::is_same_v<pg::UnixTime, core::Time>);
 
+using wire::kept_back;
 using wire::Operation;
 using wire::operations;
 using wire::Progress;

@@ -20,15 +20,15 @@
 
 namespace dtm::api {
 
-namespace {
-
-store::Locked lock(std::string_view gid, Oid viewer, std::string_view wish) {
+store::Locked lock_unfinished(std::string_view gid, Oid viewer, std::string_view wish) {
     auto row = store::lock_for_verb(gid, viewer);
     if (!row) unknown_gid(gid);
     const auto status = core::parse_status(row->status_word);
     if (status && core::is_final(*status)) already_final(gid, row->status_word, wish);
     return std::move(*row);
 }
+
+namespace {
 
 Progress progress_of(std::string_view gid, const store::Locked& row) {
     RowTexts texts;
@@ -57,8 +57,8 @@ bool retry_now(std::string_view gid) {
     const Oid viewer = GetUserId();
     const store::AsOwner as_owner;
     const std::string role = session_role();
-    const store::Locked row = lock(gid, viewer, "retried");
-    if (row.attention && row.attention->starts_with("paused by ")) {
+    const store::Locked row = lock_unfinished(gid, viewer, "retried");
+    if (store::is_paused(row.attention)) {
         throw pg::SqlError("TD003", "transaction " + in_quotes(gid) + " is paused",
                            "It was " + *row.attention + ".", "dtm_resume(gid) takes it up again.");
     }
@@ -81,7 +81,7 @@ std::string force_stop(std::string_view gid) {
     const Oid viewer = GetUserId();
     const std::string role = session_role();
     const store::AsOwner as_owner;
-    const store::Locked row = lock(gid, viewer, "stopped");
+    const store::Locked row = lock_unfinished(gid, viewer, "stopped");
     Progress progress = progress_of(gid, row);
     // A row that this version cannot read is none that it can drive: it may be ended all the same.
     if (progress.unreadable.empty() && !core::force_stop(progress.request, progress.state)) {
@@ -111,7 +111,7 @@ std::string skip(const std::string& gid, const std::string& branch_id,
     const Oid viewer = GetUserId();
     const std::string role = session_role();
     const store::AsOwner as_owner;
-    const store::Locked row = lock(gid, viewer, "changed");
+    const store::Locked row = lock_unfinished(gid, viewer, "changed");
     Progress progress = progress_of(gid, row);
     if (!progress.unreadable.empty()) {
         throw pg::SqlError("TD003", "transaction " + in_quotes(gid) + " cannot be read",
@@ -152,8 +152,8 @@ std::string required(const std::optional<std::string>& value, const char* name) 
 }  // namespace
 
 void resume_transaction(const std::string& gid, Oid viewer, const std::string& role) {
-    const store::Locked row = lock(gid, viewer, "resumed");
-    if (!row.attention || !row.attention->starts_with("paused by ")) {
+    const store::Locked row = lock_unfinished(gid, viewer, "resumed");
+    if (!store::is_paused(row.attention)) {
         throw pg::SqlError("TD003", "transaction " + in_quotes(gid) + " is not paused", {},
                            "dtm_retry_now() takes up one that was put aside.");
     }

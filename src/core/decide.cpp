@@ -160,10 +160,17 @@ bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
     op->next.reset();
     op->errors = 0;
     op->last_answer = reason;
+    op->kept_back.reset();
     // A call of the action may be under way all the same.
     b.may_have_run = true;
     stamp_as_written(state);
     return true;
+}
+
+std::string last_word(const OpState& op) {
+    std::string text = op.last_answer;
+    if (op.kept_back) text += (text.empty() ? "" : "; ") + ("not called: " + op.kept_back->reason);
+    return text;
 }
 
 void retry_now(const Request& request, State& state, Time now) {

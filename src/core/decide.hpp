@@ -97,6 +97,10 @@ void retry_now(const Request& request, State& state, Time now);
 bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
           const std::string& reason);
 
+// What its last call was answered that was not a success, and why it was not called since; for
+// people, empty when there is neither.
+std::string last_word(const OpState&);
+
 // Policy arithmetic, exposed for the views and the tests.
 Seconds base_interval(const Request&, const Policy&);
 // base * 2^errors, capped, plus a jitter of up to 10 % that depends only on (gid, branch, op,

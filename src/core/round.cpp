@@ -57,6 +57,7 @@ bool Round::move(Trigger trigger) {
 OpState& Round::accept(const Answer& answer) {
     OpState& life = op_state(state(), answer.branch, answer.op);
     life.in_flight = false;
+    if (answer.outcome.result != Result::deferred) life.kept_back.reset();
     changed = true;
     return life;
 }
@@ -78,14 +79,16 @@ void Round::fail(OpState& life, const Outcome& outcome) {
 }
 
 void Round::postpone(OpState& life, const Answer& answer) {
-    life.last_answer = answer.outcome.reason;
     changed = retrying = true;
     if (answer.outcome.result == Result::deferred) {
         // Nobody was called: it is neither an attempt nor an error, and no alert.
+        const Time since = life.kept_back ? life.kept_back->since : now;
+        life.kept_back = KeptBack{answer.outcome.hold, answer.outcome.reason, since};
         if (life.attempts > 0) --life.attempts;
         life.next = std::max(now, answer.outcome.not_before.value_or(now));
         return;
     }
+    life.last_answer = answer.outcome.reason;
     if (answer.outcome.result == Result::ongoing) {
         // Work in progress is not a fault: the interval stays what it is. Only a query starts anew.
         if (answer.op == Op::query) life.errors = 0;

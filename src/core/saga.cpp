@@ -8,10 +8,15 @@
 namespace dtm::core {
 namespace {
 
+void not_again(OpState& life) {
+    life.next.reset();
+    life.kept_back.reset();
+}
+
 void roll_back(Round& r, Trigger trigger, std::string reason) {
     if (!r.move(trigger)) return;
     r.state().rollback_reason = std::move(reason);
-    for (BranchState& b : r.state().branches) b.action.next.reset();
+    for (BranchState& b : r.state().branches) not_again(b.action);
 }
 
 // limit + 1 calls in all: the counter of 5.5.5 grows with each answer that is neither success nor
@@ -45,11 +50,11 @@ void take_action_answer(Round& r, const Answer& answer) {
             if (forward)
                 retry_at_once(r, life);
             else
-                life.next.reset();  // it will not be called again, only undone
+                not_again(life);  // only undone
             return;
         case Result::deferred:
             r.postpone(life, answer);
-            if (!forward) life.next.reset();
+            if (!forward) not_again(life);
             return;
     }
 }

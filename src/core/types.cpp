@@ -14,6 +14,7 @@ constexpr std::array statuses{"prepared"sv, "submitted"sv, "aborting"sv, "succee
 constexpr std::array branch_statuses{"prepared"sv, "succeed"sv, "failed"sv};
 constexpr std::array ops{"action"sv, "compensate"sv, "msg"sv};
 constexpr std::array results{"SUCCESS"sv, "FAILURE"sv, "ONGOING"sv, "ERROR"sv, "DEFERRED"sv};
+constexpr std::array holds{"pause"sv, "breaker"sv, "crowd"sv};
 
 template <typename Enum, std::size_t N>
 std::string_view name(const std::array<std::string_view, N>& names, Enum e) {
@@ -35,10 +36,12 @@ std::string_view to_string(Status s) { return name(statuses, s); }
 std::string_view to_string(BranchStatus s) { return name(branch_statuses, s); }
 std::string_view to_string(Op op) { return name(ops, op); }
 std::string_view to_string(Result r) { return name(results, r); }
+std::string_view to_string(Hold h) { return name(holds, h); }
 
 std::optional<TransType> parse_trans_type(std::string_view text) {
     return parse<TransType>(trans_types, text);
 }
 std::optional<Status> parse_status(std::string_view text) { return parse<Status>(statuses, text); }
+std::optional<Hold> parse_hold(std::string_view text) { return parse<Hold>(holds, text); }
 
 }  // namespace dtm::core

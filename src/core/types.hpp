@@ -34,13 +34,19 @@ enum class Op : std::uint8_t { action, compensate, query };
 // circuit breaker open).
 enum class Result : std::uint8_t { success, failure, ongoing, error, deferred };
 
+// Why a call that is due is kept back: an operator said so, its host does not answer, or its host
+// is slow and has enough to do.
+enum class Hold : std::uint8_t { pause, breaker, crowd };
+
 std::string_view to_string(TransType);
 std::string_view to_string(Status);
 std::string_view to_string(BranchStatus);
 std::string_view to_string(Op);
 std::string_view to_string(Result);
+std::string_view to_string(Hold);
 std::optional<TransType> parse_trans_type(std::string_view);
 std::optional<Status> parse_status(std::string_view);
+std::optional<Hold> parse_hold(std::string_view);
 
 constexpr bool is_final(Status s) { return s == Status::succeed || s == Status::failed; }
 
@@ -48,6 +54,7 @@ struct Outcome {
     Result result = Result::error;
     std::string reason;  // for people: the body of the answer or the transport's error
     std::optional<Time> not_before{};  // deferred: when it may leave at the earliest
+    Hold hold = Hold::pause;           // deferred: why, besides the reason
 };
 
 // One call target of the request. A saga step is one branch; a message step is one branch per
@@ -89,15 +96,24 @@ struct Request {
     Options options;
 };
 
+// A call that was due and was not made.
+struct KeptBack {
+    Hold hold = Hold::pause;
+    std::string reason;  // for people
+    Time since{};        // it may have been due several times since
+    bool operator==(const KeptBack&) const = default;
+};
+
 // The life of one branch operation.
 struct OpState {
     BranchStatus status = BranchStatus::prepared;
-    bool in_flight = false;        // released and not answered; never stored
-    std::uint32_t attempts = 0;    // calls released, ever
-    std::uint32_t errors = 0;      // consecutive temporary errors; drives back-off and alert
-    std::optional<Time> next;      // not to be called before
-    std::optional<Time> finished;  // when the status left `prepared`
-    std::string last_answer;       // reason of the last answer that was not a success
+    bool in_flight = false;             // released and not answered; never stored
+    std::uint32_t attempts = 0;         // calls released, ever
+    std::uint32_t errors = 0;           // consecutive temporary errors; drives back-off and alert
+    std::optional<Time> next;           // not to be called before
+    std::optional<Time> finished;       // when the status left `prepared`
+    std::string last_answer;            // reason of the last answer that was not a success
+    std::optional<KeptBack> kept_back;  // since its last call
     bool operator==(const OpState&) const = default;
 };
 

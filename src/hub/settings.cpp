@@ -65,11 +65,12 @@ void define_coordinator_settings() {
         int_setting("dtm.max_coordinators", "Most coordinators of the whole cluster.",
                     &settings.max_coordinators, 1, 1024, 0, PGC_POSTMASTER);
     }
-    int_setting("dtm.alert_retry_limit",
-                "Consecutive errors of a branch at which the alert webhook is called; 0 never.",
-                &settings.alert_retry_limit, 0, INT_MAX, 0);
+    int_setting(
+        "dtm.alert_retry_limit",
+        "Consecutive errors of a branch or host at which the alert webhook is called; 0 never.",
+        &settings.alert_retry_limit, 0, INT_MAX, 0);
     string_setting("dtm.alert_webhook",
-                   "URL that is told of branches that keep failing; empty: none.",
+                   "URL that is told of branches that keep failing and of dead hosts; empty: none.",
                    &settings.alert_webhook);
     string_setting("dtm.node_name", "Prefix of the gids that dtm_new_gid() makes; empty: none.",
                    &settings.node_name);

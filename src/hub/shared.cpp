@@ -449,9 +449,9 @@ Start server_start() { return shared == nullptr ? Start{} : shared->start; }
 
 void announce_control(Oid database) noexcept {
     if (shared == nullptr) return;
-    const Locked locked(shared->lock);
     for (int i = 0; i < shared->slot_count; ++i) {
         Slot& slot = shared->slots[i];
+        // Read without the lock, as in announce(): who comes just now reads the orders anyway.
         if (slot.state == SlotState::free || slot.database != database) continue;
         pg_atomic_write_u32(&slot.control_changed, 1);
         if (slot.state == SlotState::running) wake(slot.proc);

@@ -11,6 +11,8 @@ namespace dtm::net {
 class Breaker {
 public:
     using Time = std::chrono::steady_clock::time_point;
+    // Which probe a call is; 0: none. Never used again, so that a late one is told from the latest.
+    using Probe = std::uint32_t;
     struct Settings {
         std::uint32_t errors = 10;                 // in a row, that open it; 0: it never opens
         std::chrono::milliseconds longest{60000};  // between two probes
@@ -19,17 +21,18 @@ public:
 
     // A probe is under way, or due, when it is half open.
     State state(Time now) const;
-    bool admits(Time now) const;
+    bool is_open() const { return open_; }
+    bool admits(Time now) const { return !open_ || now >= next_; }
     // How long a call that is not admitted should stay away.
     std::chrono::milliseconds retry_after(Time now) const;
 
-    void started(Time now);
-    // The host answered, whatever it said: it lives.
+    Probe started(Time now, const Settings& settings);
+    // The host answered, whatever it said and whom: it lives.
     void answered();
     // No answer came.
-    void failed(Time now, const Settings& settings);
+    void failed(Time now, Probe probe, const Settings& settings);
     // What was started never got as far as the network.
-    void abandoned() { probing_ = false; }
+    void abandoned(Time now, Probe probe);
     // Somebody knows better: the next call is a probe.
     void probe_now(Time now);
 
@@ -37,13 +40,19 @@ public:
 
 private:
     static constexpr std::chrono::milliseconds first_pause{1000};
+    // A probe may take as long as its call's own timeout, an hour, and the host be back since a
+    // minute: without an answer for so long it counts as failed, and another one may go.
     static constexpr std::chrono::milliseconds longest_probe{5000};
 
+    void lengthen_pause(const Settings& settings);
+
     std::uint32_t errors_ = 0;
+    Probe probes_ = 0;  // the latest
     bool open_ = false;
     bool probing_ = false;
     std::chrono::milliseconds pause_{0};
-    Time open_until_{};
+    Time probe_since_{};
+    Time next_{};  // when a probe is admitted
 };
 
 }  // namespace dtm::net

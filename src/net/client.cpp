@@ -86,6 +86,7 @@ using Clock = std::chrono::steady_clock;
 struct Client::Impl {
     struct Inbox {
         std::vector<Call> calls;
+        std::vector<IdRange> recalls;  // of what is in the inbox, too
         std::vector<HttpAnswer> answers;
         std::optional<Settings> settings;
         std::optional<ServerSettings> server_settings;
@@ -111,6 +112,8 @@ struct Client::Impl {
             const bool calls = !in.calls.empty();
             for (Call& call : in.calls) loop.add(std::move(call));
             in.calls.clear();
+            loop.recall(in.recalls);
+            in.recalls.clear();
             if (in.server_settings) configure_server(*std::exchange(in.server_settings, {}));
             if (!server || !server->active()) {
                 loop.run_once(replies, server_again);
@@ -173,6 +176,7 @@ struct Client::Impl {
         {
             const std::lock_guard lock(inbox_mutex);
             in.calls.swap(inbox.calls);
+            in.recalls.swap(inbox.recalls);
             in.answers.swap(inbox.answers);
             in.server_settings.swap(inbox.server_settings);
             in.settings.swap(inbox.settings);
@@ -183,7 +187,8 @@ struct Client::Impl {
 
     void deliver(std::vector<Reply>& replies) {
         std::uint64_t errors = 0;
-        for (const Reply& reply : replies) errors += reply.status == 0 ? 1 : 0;
+        for (const Reply& reply : replies)
+            errors += reply.status == 0 && !reply.deferred && !reply.recalled ? 1 : 0;
         transport_errors.fetch_add(errors, std::memory_order_relaxed);
         replied.fetch_add(replies.size(), std::memory_order_relaxed);
         connects.store(loop.connects(), std::memory_order_relaxed);
@@ -284,6 +289,11 @@ void Client::submit(std::vector<Call>& calls) {
     if (calls.empty()) return;
     impl_->submitted.fetch_add(calls.size(), std::memory_order_relaxed);
     impl_->send([&](Impl::Inbox& inbox) { move_all(calls, inbox.calls); });
+}
+
+void Client::recall(std::vector<IdRange>& ids) {
+    if (ids.empty()) return;
+    impl_->send([&](Impl::Inbox& inbox) { move_all(ids, inbox.recalls); });
 }
 
 void Client::drain(std::vector<Reply>& replies) {

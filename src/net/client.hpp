@@ -19,6 +19,10 @@ namespace dtm::net {
 struct Settings {
     std::uint32_t max_in_flight = 1000;          // above it, calls queue in this object
     std::uint32_t max_in_flight_per_host = 100;  // likewise, per scheme://host:port
+    // Calls that are held, in flight or queued, and the memory that their owner keeps for them. A
+    // host that is slow gets a part of what the others leave; what it has no room for comes back.
+    std::uint32_t max_held = 10000;
+    std::size_t max_held_bytes = std::size_t{128} << 20;
     std::size_t max_body = 64 * 1024;   // bytes of an answer that are kept; the rest is cut
     std::uint32_t breaker_errors = 10;  // calls in a row without an answer; 0: no circuit breaker
     std::chrono::milliseconds breaker_longest{60000};  // between two probes of a dead host
@@ -34,6 +38,7 @@ struct Call {
     std::string url;
     std::string_view body;  // must stay valid as long as `keep` lives
     std::shared_ptr<const void> keep;
+    std::size_t bytes = 0;  // of memory that its owner keeps until the answer
     Headers headers;
     // Goes before the calls that are not: finishing what has begun before beginning more keeps an
     // overloaded coordinator's transactions short.
@@ -43,14 +48,31 @@ struct Call {
     std::chrono::milliseconds timeout{3000};  // counts from the moment the call starts, not queues
 };
 
+// The time from the opening of a host's circuit breaker to the next answer.
+struct Outage {
+    std::uint64_t number = 0;  // another one for each
+    std::string host;
+    std::uint32_t errors_in_a_row = 0;
+    std::string last_error;
+};
+
 struct Reply {
     std::uint64_t id = 0;
     long status = 0;    // 0: no HTTP answer was received
     std::string body;   // at most Settings::max_body bytes
     std::string error;  // transport error in words, empty when an answer was received
     std::chrono::microseconds elapsed{0};
-    // The call never left: the circuit breaker of its host is open. Try again after this time.
+    // The call never left, `error` says why. Try again after this time.
     std::optional<std::chrono::milliseconds> deferred;
+    std::optional<Outage> outage;  // deferred, because its host answers nobody
+    bool recalled = false;         // the call never left: Client::recall() has it back
+    bool probe = false;            // recalled: Call::probe
+};
+
+// Ids of calls, both ends included.
+struct IdRange {
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
 };
 
 // One host (scheme, name, port) as the network thread sees it.
@@ -84,6 +106,9 @@ public:
 
     // Hands over calls; never blocks on the network. The vector is left empty.
     void submit(std::vector<Call>& calls);
+    // Takes back those that have not started, of the calls submitted so far: each gets a Reply that
+    // says `recalled`. The vector is left empty.
+    void recall(std::vector<IdRange>& ids);
     // Appends all answers that have come so far.
     void drain(std::vector<Reply>& replies);
     // Readable while drain() or take_requests() has something to give.

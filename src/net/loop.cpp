@@ -23,6 +23,9 @@ constexpr std::size_t max_idle_transfers = 1024;
 // Idle keep-alive connections, each a descriptor. libcurl closes the oldest above it.
 constexpr long max_idle_connections = 1024;
 
+// How often it looks around while there is little room.
+constexpr std::chrono::milliseconds crowded_wait{200};
+
 // A new connection costs some 30 microseconds here: answers of running calls do not wait for more
 // of them.
 constexpr std::size_t max_starts_per_round = 128;
@@ -65,6 +68,7 @@ Loop::~Loop() {
 
 void Loop::configure(Settings settings) {
     settings_ = std::move(settings);
+    queues_.set_room(settings_.max_held, settings_.max_held_bytes);
     queues_.set_limits(settings_.max_in_flight, settings_.max_in_flight_per_host);
     queues_.set_breaker({settings_.breaker_errors, settings_.breaker_longest});
     check(curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS,
@@ -86,6 +90,9 @@ bool Loop::run_once(std::vector<Reply>& replies, Time until) {
 // ---- calls --------------------------------------------------------------------------------------
 
 bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
+    const Time now = Clock::now();
+    queues_.shed(now);
+    crowd_deadline_ = queues_.crowded() ? now + crowded_wait : Time::max();
     std::size_t started = 0;
     while (started < max_starts_per_round) {
         auto next = queues_.take(Clock::now());
@@ -93,7 +100,7 @@ bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
         start(std::move(*next), replies);
         ++started;
     }
-    queues_.take_deferred(replies);
+    queues_.take_returned(replies);
     // One kick for all of them: libcurl gave each a timer that is over already.
     if (started > 0) {
         act_on_timeout();
@@ -103,12 +110,12 @@ bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
 }
 
 void Loop::start(HostQueues::Next next, std::vector<Reply>& replies) {
-    HostQueues::Host* host = next.host;
+    const HostQueues::Place place = next.place;
     Reply failed;
     failed.id = next.call.id;
     try {
         std::unique_ptr<Transfer> transfer = idle_transfer();
-        transfer->begin(std::move(next.call), host, settings_);
+        transfer->begin(std::move(next.call), place, settings_);
         Transfer* key = transfer.get();
         const auto entry = running_.emplace(key, std::move(transfer)).first;
         DTM_CRASH_POINT("net.call_starting");
@@ -119,7 +126,7 @@ void Loop::start(HostQueues::Next next, std::vector<Reply>& replies) {
     } catch (const std::exception& error) {
         failed.error = error.what();
     }
-    queues_.given_up(host);
+    queues_.given_up(place, Clock::now());
     replies.push_back(std::move(failed));
 }
 
@@ -132,14 +139,14 @@ void Loop::collect(std::vector<Reply>& replies) {
         Transfer* transfer = nullptr;
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
         curl_multi_remove_handle(multi_.get(), easy);  // `message` is gone from here on
-        HostQueues::Host* host = transfer->host();
+        const HostQueues::Place place = transfer->place();
         replies.push_back(transfer->finish(result));
-        queues_.finished(host, replies.back(), Clock::now());
+        queues_.finished(place, replies.back(), Clock::now());
         connects_ += static_cast<std::uint64_t>(transfer->new_connections());
         auto node = running_.extract(transfer);
         keep_for_reuse(std::move(node.mapped()));
     }
-    queues_.take_deferred(replies);
+    queues_.take_returned(replies);
 }
 
 std::unique_ptr<Transfer> Loop::idle_transfer() {

@@ -31,6 +31,7 @@ public:
 
     void configure(Settings settings);
     void add(Call call) { queues_.add(std::move(call), std::chrono::steady_clock::now()); }
+    void recall(const std::vector<IdRange>& ids) { queues_.recall(ids); }
     // Starts what may start, waits for something to happen, but not beyond `until`, and appends the
     // answers that came. Returns whether there may be more to do at once: whoever waits elsewhere,
     // for fd() and until deadline(), looks at what woke this loop and comes back before he does.
@@ -38,7 +39,9 @@ public:
     // Readable when there is something to do.
     int fd() const { return epoll_.get(); }
     // When there is something to do even if nothing happens.
-    Time deadline() const { return curl_deadline_.value_or(Time::max()); }
+    Time deadline() const {
+        return std::min(curl_deadline_.value_or(Time::max()), crowd_deadline_);
+    }
 
     std::uint32_t in_flight() const { return queues_.in_flight(); }
     std::uint32_t waiting() const { return queues_.waiting(); }
@@ -85,6 +88,7 @@ private:
     std::unordered_map<Transfer*, std::unique_ptr<Transfer>> running_;
     std::vector<std::unique_ptr<Transfer>> idle_;
     std::optional<Time> curl_deadline_;
+    Time crowd_deadline_ = Time::max();  // when slow hosts give back what is too much
     std::uint64_t connects_ = 0;
 };
 

@@ -96,11 +96,11 @@ int Transfer::on_attempt(void* self, char*, char*, int, int) noexcept {
     return CURL_PREREQFUNC_OK;
 }
 
-void Transfer::begin(Call call, HostQueues::Host* host, const Settings& settings) {
+void Transfer::begin(Call call, HostQueues::Place place, const Settings& settings) {
     if (attempts_ > 1) start_over();
     attempts_ = 0;
     call_ = std::move(call);
-    host_ = host;
+    place_ = place;
     body_.clear();
     max_body_ = settings.max_body;
     body_read_ = headers_read_ = 0;
@@ -218,7 +218,7 @@ Reply Transfer::finish(CURLcode result) {
 
 void Transfer::release() {
     call_ = Call();  // libcurl's pointer to the body is set again before it is used again
-    host_ = nullptr;
+    place_ = {};
     body_ = std::string();
 }
 

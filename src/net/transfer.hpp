@@ -31,12 +31,12 @@ public:
     explicit Transfer(SocketObserver& sockets);
 
     // Prepares the handle for `call`. Throws std::bad_alloc or std::runtime_error.
-    void begin(Call call, HostQueues::Host* host, const Settings& settings);
+    void begin(Call call, HostQueues::Place place, const Settings& settings);
     // The answer after libcurl said that the transfer is over. Releases the call.
     Reply finish(CURLcode result);
 
     CURL* easy() const { return easy_.get(); }
-    HostQueues::Host* host() const { return host_; }
+    HostQueues::Place place() const { return place_; }
     long new_connections() const { return new_connections_; }
 
 private:
@@ -68,7 +68,7 @@ private:
     std::unique_ptr<CURL, EasyDeleter> easy_;
     std::string user_agent_;
     Call call_;
-    HostQueues::Host* host_ = nullptr;
+    HostQueues::Place place_;
     std::string body_;
     std::size_t max_body_ = 0;
     std::size_t body_read_ = 0;

@@ -76,8 +76,10 @@ COMMENT ON FUNCTION @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_c
 'Stops calls, durably, when this transaction commits: of one transaction (gid), to one host (host,
 e.g. http://stock:8080), or all of them (neither). Submits go on. A call of a paused transaction
 that is under way is forgotten and made again after dtm_resume(); calls to a paused host that are
-under way are waited for. Errors: TD001 both are given, or no such URL, TD003 finished or paused
-already, TD004 unknown gid.';
+under way are waited for. Calls that stand in line for a place (dtm.stat_endpoint.waiting) are not
+made. dtm.attention lists what is kept back for longer than five seconds. Deadlines
+(timeout_to_fail) do not wait: what is over by then is undone after dtm_resume(). Errors: TD001 both
+are given, or no URL of a host, TD003 finished, paused or put aside already, TD004 unknown gid.';
 
 CREATE FUNCTION @extschema@.dtm_resume(gid pg_catalog.text DEFAULT NULL,
     host pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.void
@@ -101,8 +103,9 @@ CREATE FUNCTION @extschema@.dtm_redirect(old_prefix pg_catalog.text, new_prefix 
   AS 'MODULE_PATHNAME', 'dtm_redirect' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_redirect(pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
 'From now on, URLs that begin with old_prefix are called with new_prefix in its place, the longest
-prefix first; requests stay as they are. new_prefix NULL takes the redirection back. Errors: TD001
-not a URL, TD004 nothing to take back.';
+prefix first; requests stay as they are. Calls under way end where they are, those that stand in
+line go to the new place. new_prefix NULL takes the redirection back. Errors: TD001 not a URL, TD004
+nothing to take back.';
 
 CREATE FUNCTION @extschema@.dtm_adopt() RETURNS pg_catalog.text
   AS 'MODULE_PATHNAME', 'dtm_adopt' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -141,18 +144,32 @@ COMMENT ON COLUMN dtm.stat_endpoint.datname IS 'Database of the coordinator.';
 COMMENT ON COLUMN dtm.stat_endpoint.worker IS 'Its slice of the gids, from 0.';
 COMMENT ON COLUMN dtm.stat_endpoint.endpoint IS 'Scheme, host and port.';
 COMMENT ON COLUMN dtm.stat_endpoint.breaker IS
-  'Circuit breaker: closed (calls leave), open (none does), half_open (one does, to try).';
+  'Circuit breaker: closed (calls leave), open (none does), half_open (one does, to try; without '
+  'an answer in five seconds it counts as failed).';
 COMMENT ON COLUMN dtm.stat_endpoint.in_flight IS 'Calls that are not answered yet.';
-COMMENT ON COLUMN dtm.stat_endpoint.waiting IS 'Calls that wait for a place.';
+COMMENT ON COLUMN dtm.stat_endpoint.waiting IS
+  'Calls that wait for a place (dtm.max_in_flight_per_host).';
 COMMENT ON COLUMN dtm.stat_endpoint.calls IS 'Calls that ended, answered or not.';
 COMMENT ON COLUMN dtm.stat_endpoint.errors IS 'Of them, those without an answer.';
-COMMENT ON COLUMN dtm.stat_endpoint.deferred IS 'Calls kept back by the circuit breaker.';
+COMMENT ON COLUMN dtm.stat_endpoint.deferred IS
+  'Calls that were sent back to the table: by the circuit breaker, or because too many wait for a '
+  'host that does not keep up.';
 COMMENT ON COLUMN dtm.stat_endpoint.errors_in_a_row IS
   'Calls without an answer since the last answer.';
 COMMENT ON COLUMN dtm.stat_endpoint.next_probe IS 'How long until the next try, when open.';
 COMMENT ON COLUMN dtm.stat_endpoint.mean_time IS 'Mean time of answers, recent ones weigh most.';
 COMMENT ON COLUMN dtm.stat_endpoint.last_error IS 'Why the last call without an answer had none.';
 REVOKE ALL ON TABLE dtm.stat_endpoint FROM PUBLIC;
+
+-- What is kept back is new in the views of before.
+COMMENT ON VIEW dtm.attention IS
+  'Unfinished transactions that need a person (P1): put aside, failing again and again, kept back '
+  'by the circuit breaker of their host, by a pause for longer than five seconds or by a slow host '
+  'for longer than a minute, or due for long while nobody works on them.';
+COMMENT ON COLUMN dtm.transaction.last_error IS
+  'Last answer of a branch that was not a success, and why it is not called now, if it is not.';
+COMMENT ON COLUMN dtm.branch.last_error IS
+  'Last answer that was not a success, and why it is not called now, if it is not.';
 
 REVOKE ALL ON FUNCTION
   @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_catalog.text),

@@ -21,7 +21,7 @@ Control control() {
         } else {
             const auto reason = rows.opt_text(i, 4);
             found.everything_paused =
-                "paused by " + std::string(rows.text(i, 5)) + (reason ? ": " + *reason : "");
+                std::string(paused_by).append(rows.text(i, 5)) + (reason ? ": " + *reason : "");
         }
     }
     return found;

@@ -12,6 +12,12 @@
 
 namespace dtm::store {
 
+// How the text in dtm.trans.attention begins when an operator paused the transaction.
+inline constexpr std::string_view paused_by = "paused by ";
+inline bool is_paused(const std::optional<std::string>& attention) {
+    return attention && attention->starts_with(paused_by);
+}
+
 struct Control {
     std::optional<std::string> everything_paused;                // by whom and why
     std::vector<std::string> paused_hosts;                       // as the operator wrote them

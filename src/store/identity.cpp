@@ -60,6 +60,7 @@ Belonging judge_identity(const std::vector<Identity>& stored, const Identity& no
     if (!found.foreign && stored.size() > 1) found.foreign = copied;
     if (found.foreign || mine == nullptr) return found;
     found.installed = mine->installed;
+    found.adopted = mine->adopted;
     if (mine->timeline != now.timeline) {
         found.failover = start.as_standby;
         if (!start.as_standby) found.foreign = recovered;
@@ -83,9 +84,23 @@ void add_identity(const Identity& identity) {
     statement.execute(args);
 }
 
+// Two writers at once would leave two rows, or undo each other.
+void lock_identity() {
+    static pg::Statement statement("LOCK TABLE dtm.identity IN SHARE ROW EXCLUSIVE MODE", {});
+    pg::Args none;
+    statement.execute(none);
+}
+
 }  // namespace
 
-void mark_foreign() { add_identity(Identity{}); }
+void mark_foreign(pg::UnixTime seen) {
+    lock_identity();
+    bool known = false;
+    for (const Identity& i : stored_identities(known)) {
+        if (i.adopted > seen) return;
+    }
+    add_identity(Identity{});
+}
 
 void admit_older(pg::UnixTime oldest) {
     static pg::Statement statement(
@@ -97,11 +112,9 @@ void admit_older(pg::UnixTime oldest) {
 }
 
 void write_identity(const Identity& identity) {
-    // Two writers at once would leave two rows.
-    static pg::Statement lock("LOCK TABLE dtm.identity IN SHARE ROW EXCLUSIVE MODE", {});
     static pg::Statement statement("DELETE FROM dtm.identity", {});
     pg::Args none;
-    lock.execute(none);
+    lock_identity();
     statement.execute(none);
     add_identity(identity);
 }

@@ -35,12 +35,13 @@ struct Belonging {
     bool failover = false;               // a new timeline that is to be written down
     bool unmarked = false;               // foreign, and the next start would not know it any more
     pg::UnixTime installed{};
+    pg::UnixTime adopted{};  // when somebody last said that they are ours
 };
 // `stored` is not empty.
 Belonging judge_identity(const std::vector<Identity>& stored, const Identity& now,
                          const ServerStart& start);
-// Makes the database silent until it is adopted.
-void mark_foreign();
+// Makes the database silent until it is adopted; unless it was adopted since `seen`.
+void mark_foreign(pg::UnixTime seen);
 // Transactions that are as old as this are ours, too: dtm_import() has brought some.
 void admit_older(pg::UnixTime oldest);
 

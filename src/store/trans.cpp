@@ -328,36 +328,44 @@ void put_aside(std::string_view gid, std::int64_t version, std::string_view why)
     (void)statement.execute(args);
 }
 
-std::int64_t purge_finished(core::Time older_than, int limit) {
-    if (!table_exists("trans_finished")) return 0;
-    static Statement finished(
-        "DELETE FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY (ARRAY("
-        "  SELECT gid FROM dtm.trans"
-        "   WHERE COALESCE(finish_time, rollback_time) OPERATOR(pg_catalog.<) $1"
-        "     AND status OPERATOR(pg_catalog.=) ANY ('{succeed,failed}'::pg_catalog.text[])"
-        "   ORDER BY COALESCE(finish_time, rollback_time) LIMIT $2 FOR UPDATE SKIP LOCKED))"
-        " RETURNING gid, trans_type OPERATOR(pg_catalog.=) ANY ('{saga,msg}'::pg_catalog.text[])",
-        {TIMESTAMPTZOID, INT8OID});
+std::vector<std::string> finished_before(core::Time older_than, int limit,
+                                         std::span<const std::string> but) {
+    if (!table_exists("trans_finished")) return {};
+    static Statement statement(
+        "SELECT gid FROM dtm.trans"
+        " WHERE COALESCE(finish_time, rollback_time) OPERATOR(pg_catalog.<) $1"
+        " AND status OPERATOR(pg_catalog.=) ANY ('{succeed,failed}'::pg_catalog.text[])"
+        " AND gid OPERATOR(pg_catalog.<>) ALL ($3)"
+        " ORDER BY COALESCE(finish_time, rollback_time) LIMIT $2 FOR UPDATE SKIP LOCKED",
+        {TIMESTAMPTZOID, INT8OID, TEXTARRAYOID});
+    const std::vector<std::string_view> spared(but.begin(), but.end());
     Args args;
-    args.time(older_than).int8(limit);
-    const pg::Rows gone = finished.execute(args);
-    std::vector<std::string_view> with_branches;
-    for (std::size_t i = 0; i < gone.size(); ++i) {
-        if (!gone.boolean(i, 2)) with_branches.push_back(gone.text(i, 1));
-    }
-    delete_registered(with_branches);
-    return static_cast<std::int64_t>(gone.processed());
+    args.time(older_than).int8(limit).texts(spared);
+    const pg::Rows rows = statement.execute(args);
+    std::vector<std::string> gids;
+    for (std::size_t i = 0; i < rows.size(); ++i) gids.emplace_back(rows.text(i, 1));
+    return gids;
+}
+
+void remove(std::span<const std::string> gids) {
+    static Statement statement("DELETE FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY ($1)",
+                               {TEXTARRAYOID});
+    const std::vector<std::string_view> views(gids.begin(), gids.end());
+    Args args;
+    args.texts(views);
+    (void)statement.execute(args);
+    delete_registered(views);
 }
 
 std::int64_t purge_events(core::Time older_than, int limit) {
     if (!table_exists("event")) return 0;
-    static Statement events(
+    static Statement statement(
         "DELETE FROM dtm.event WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
         "  SELECT ctid FROM dtm.event WHERE time OPERATOR(pg_catalog.<) $1 LIMIT $2))",
         {TIMESTAMPTZOID, INT8OID});
     Args args;
     args.time(older_than).int8(limit);
-    return static_cast<std::int64_t>(events.execute(args).processed());
+    return static_cast<std::int64_t>(statement.execute(args).processed());
 }
 
 }  // namespace dtm::store

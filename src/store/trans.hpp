@@ -97,9 +97,12 @@ SettleResult settle(std::span<const Settlement>, core::Time now, bool skip_locke
 // the version could not be read, any will do.
 void put_aside(std::string_view gid, std::int64_t version, std::string_view why);
 
-// Removes finished transactions with their branches, or what operators did, that are older; at most
-// so many, and returns their number. Nothing, where the SQL is that of a version without them.
-std::int64_t purge_finished(core::Time older_than, int limit);
+// Finished transactions that ended before, the oldest first, locked; none of `but`. Nothing where
+// the SQL is that of a version without the index for it.
+std::vector<std::string> finished_before(core::Time older_than, int limit,
+                                         std::span<const std::string> but);
+void remove(std::span<const std::string> gids);  // with their registered branches
+// What operators did before; returns how many events went.
 std::int64_t purge_events(core::Time older_than, int limit);
 
 }  // namespace dtm::store

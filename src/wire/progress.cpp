@@ -5,6 +5,8 @@
 #include "wire/branch_call.hpp"
 #include "wire/stored.hpp"
 
+#include <tuple>
+
 namespace dtm::wire {
 
 namespace {
@@ -92,7 +94,7 @@ std::vector<Operation> operations(const Progress& p) {
     std::vector<Operation> all;
     if (!p.unreadable.empty()) return all;
     const core::Request& request = p.request;
-    if (p.state.query.attempts > 0) {
+    if (p.state.query.attempts > 0 || p.state.query.kept_back) {
         all.push_back({nullptr, 0, Op::query, &p.state.query, true, request.query_prepared, "00",
                        op_name(request, Op::query), request.workflow_data});
     }
@@ -115,14 +117,37 @@ std::vector<Operation> operations(const Progress& p) {
     return all;
 }
 
+namespace {
+
+bool is_open(const Operation& o, const core::State& state) {
+    // Once it is being undone, what became of its actions is history.
+    if (state.status == core::Status::aborting && o.op == Op::action) return false;
+    // The client of a message may have spoken before he was asked.
+    if (state.status != core::Status::prepared && o.op == Op::query) return false;
+    return o.life->status == core::BranchStatus::prepared;
+}
+
+}  // namespace
+
 const Operation* worst(const std::vector<Operation>& all, const core::State& state,
                        std::uint32_t at_least) {
     const Operation* found = nullptr;
     for (const Operation& o : all) {
-        // Once it is being undone, the errors of its actions are history.
-        if (state.status == core::Status::aborting && o.op == Op::action) continue;
-        if (o.life->status != core::BranchStatus::prepared || o.life->errors < at_least) continue;
+        if (!is_open(o, state) || o.life->errors < at_least) continue;
         if (found == nullptr || o.life->errors > found->life->errors) found = &o;
+    }
+    return found;
+}
+
+const Operation* kept_back(const std::vector<Operation>& all, const core::State& state) {
+    const auto seriousness = [](const Operation& o) {
+        const core::KeptBack& kept = *o.life->kept_back;
+        return std::tuple(kept.hold != core::Hold::breaker, kept.since);
+    };
+    const Operation* found = nullptr;
+    for (const Operation& o : all) {
+        if (!is_open(o, state) || !o.life->kept_back) continue;
+        if (found == nullptr || seriousness(o) < seriousness(*found)) found = &o;
     }
     return found;
 }

@@ -63,6 +63,9 @@ std::vector<Operation> operations(const Progress&);
 
 // The open operation with the most consecutive errors; null when there are fewer than `at_least`.
 const Operation* worst(const std::vector<Operation>&, const core::State&, std::uint32_t at_least);
+// The open operation that is kept back, null when there is none; of several the one that needs a
+// person most: its host is dead, then for longest.
+const Operation* kept_back(const std::vector<Operation>&, const core::State&);
 
 // The operations as dtm's GET query lists them: without a question, which is no branch. `row` is
 // the one that the progress was read from.

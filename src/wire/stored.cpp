@@ -28,10 +28,10 @@ namespace dtm::wire {
 // progress: {"b":[{"r":1,"a":OP,"c":OP}..],"q":OP}      r: may have run; a, c, q: action,
 // compensate,
 //                                                        query
-//       OP: {"s":"succeed","n":3,"e":1,"t":..,"f":..,"l":".."}
+//       OP: {"s":"succeed","n":3,"e":1,"t":..,"f":..,"l":"..","k":{"w":"breaker","r":"..","t":..}}
 //                                   s: status, n: attempts, e: consecutive errors, t: next time,
-//                                   f: finished, l: last answer; times in microseconds since 1970
-//                                   UTC
+//                                   f: finished, l: last answer, k: kept back: why, reason, since;
+//                                   times in microseconds since 1970 UTC
 
 namespace {
 
@@ -96,13 +96,20 @@ void append_op(std::string& out, const OpState& op) {
     append_time(object, "t", op.next);
     append_time(object, "f", op.finished);
     if (!op.last_answer.empty()) object.text("l", printable(op.last_answer, max_answer_bytes));
+    if (op.kept_back) {
+        ObjectWriter kept(object.key("k"));
+        kept.text("w", to_string(op.kept_back->hold));
+        kept.text("r", printable(op.kept_back->reason, max_answer_bytes));
+        append_time(kept, "t", op.kept_back->since);
+        kept.end();
+    }
     object.end();
 }
 
 // in_flight is never stored, so it does not make an operation worth writing.
 bool is_fresh(const OpState& op) {
     return op.status == BranchStatus::prepared && op.attempts == 0 && op.errors == 0 && !op.next &&
-           !op.finished && op.last_answer.empty();
+           !op.finished && op.last_answer.empty() && !op.kept_back;
 }
 
 void append_calls(ObjectWriter& object, const Request& request) {
@@ -247,6 +254,13 @@ OpState read_op(Value object) {
     op.next = time_of(object, "t");
     op.finished = time_of(object, "f");
     op.last_answer = text_of(object, "l");
+    if (const Value kept = object.find("k"); !kept.is_null()) {
+        expect(kept, Kind::object, "k");
+        // A newer version may know more reasons.
+        const auto hold = core::parse_hold(text_of(kept, "w")).value_or(core::Hold::crowd);
+        op.kept_back = core::KeptBack{hold, std::string(text_of(kept, "r")),
+                                      time_of(kept, "t").value_or(Time{})};
+    }
     return op;
 }
 

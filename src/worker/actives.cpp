@@ -13,6 +13,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace dtm::worker {
@@ -25,6 +26,9 @@ constexpr std::size_t max_alarms = 100000;
 // Each that comes back in vain costs a write of its row: so many, and no more.
 constexpr std::chrono::seconds pause_look{10};
 constexpr std::chrono::microseconds slot_width{500};
+
+// Of the latest; hosts that are forgotten and die again are new ones.
+constexpr std::size_t max_outages_told = 10000;
 
 // The id of a call says whose it is: an operation is called once at a time, and ids of transactions
 // are never used again, so an answer finds its transaction or nobody.
@@ -45,6 +49,7 @@ struct CallId {
     }
 };
 constexpr std::uint64_t alert_call = 0;  // transactions count from 1
+constexpr std::uint64_t last_call = std::numeric_limits<std::uint64_t>::max();
 
 // A row that says nothing and was not just inserted admits every action. That is more than what
 // happened where a client has submitted or aborted it in this life, and costs nothing: a message
@@ -91,7 +96,8 @@ std::size_t size_of(const core::Request& request) {
 std::optional<std::string> last_error(const core::State& state) {
     const core::OpState* worst = nullptr;
     const auto look = [&](const core::OpState& op) {
-        const bool open = op.status != core::BranchStatus::succeed && !op.last_answer.empty();
+        const bool open =
+            op.status != core::BranchStatus::succeed && (!op.last_answer.empty() || op.kept_back);
         if (open && (worst == nullptr || op.errors > worst->errors)) worst = &op;
     };
     for (const auto& b : state.branches) {
@@ -99,7 +105,7 @@ std::optional<std::string> last_error(const core::State& state) {
         look(b.compensate);
     }
     look(state.query);
-    return worst == nullptr ? std::nullopt : std::optional(worst->last_answer);
+    return worst == nullptr ? std::nullopt : std::optional(core::last_word(*worst));
 }
 
 }  // namespace
@@ -180,11 +186,10 @@ Active& Actives::keep(std::unique_ptr<Active> a, std::size_t bytes) {
     return kept;
 }
 
-void Actives::count_branch(const Active& a, const core::Answer& answer) {
-    if (server_ == nullptr || answer.op == core::Op::query) return;
-    server_->metrics().branch(a.request->type, a.request->branches[answer.branch].branch_id,
-                              wire::op_name(*a.request, answer.op),
-                              answer.outcome.result == core::Result::success);
+void Actives::count_branch(const Active& a, std::uint32_t branch, core::Op op, bool ok) {
+    if (server_ == nullptr || op == core::Op::query) return;
+    server_->metrics().branch(a.request->type, a.request->branches[branch].branch_id,
+                              wire::op_name(*a.request, op), ok);
 }
 
 void Actives::round_over(const Active& a) {
@@ -202,34 +207,57 @@ void Actives::round_over(const Active& a) {
     server_->round_over(end);
 }
 
+Active* Actives::ended(std::uint64_t call) {
+    --in_flight_;
+    const auto active = by_id_.find(CallId::unpack(call).active);
+    if (active == by_id_.end()) return nullptr;  // it was put aside in the meantime
+    --active->second->in_flight;
+    return active->second.get();
+}
+
+void Actives::take(Active& a, std::uint64_t call, core::Outcome&& outcome, core::Time now) {
+    if (a.reload) return changed_by_others(a);
+    const CallId id = CallId::unpack(call);
+    decide(a, core::Answer{id.branch, id.op, std::move(outcome)}, now);
+    let_go_if_idle(a, now);
+}
+
 void Actives::answer(net::Reply&& reply, core::Time now) {
     if (reply.id == alert_call) return;
-    --in_flight_;
-    const CallId id = CallId::unpack(reply.id);
-    const auto active = by_id_.find(id.active);
-    if (active == by_id_.end()) return;  // it was put aside in the meantime
-    Active& a = *active->second;
-    --a.in_flight;
-    core::Answer answer{id.branch, id.op, {}};
+    Active* a = ended(reply.id);
+    if (a == nullptr) return;
+    core::Outcome outcome;
+    if (reply.recalled) {
+        if (a->reload) return changed_by_others(*a);
+        a->insisting = a->insisting || reply.probe;
+        const CallId id = CallId::unpack(reply.id);
+        return release(*a, {id.branch, id.op});  // judged again by the orders of today
+    }
     if (reply.deferred) {
-        answer.outcome = {core::Result::deferred, std::move(reply.error), now + *reply.deferred};
-    } else if (reply.status == 0) {
-        answer.outcome = {core::Result::error, std::move(reply.error), {}};
+        if (reply.outage) tell_of_outage(*a, reply.id, *reply.outage);
+        outcome = {core::Result::deferred, std::move(reply.error), now + *reply.deferred,
+                   reply.outage ? core::Hold::breaker : core::Hold::crowd};
+        return take(*a, reply.id, std::move(outcome), now);
+    }
+    if (reply.status == 0) {
+        outcome = {core::Result::error, std::move(reply.error), {}};
     } else {
-        answer.outcome = wire::classify(*a.request, id.branch, id.op, reply.status, reply.body);
+        const CallId id = CallId::unpack(reply.id);
+        outcome = wire::classify(*a->request, id.branch, id.op, reply.status, reply.body);
+        count_branch(*a, id.branch, id.op, outcome.result == core::Result::success);
     }
-    const core::Result result = answer.outcome.result;
-    if (result != core::Result::success) a.last = answer.outcome;
-    if (!reply.deferred) {
-        hub::count(counter_of(result));
-        count_branch(a, answer);
+    if (outcome.result != core::Result::success) a->last = outcome;
+    hub::count(counter_of(outcome.result));
+    take(*a, reply.id, std::move(outcome), now);
+}
+
+void Actives::answer_undelivered(core::Time now) {
+    for (Undelivered& u : std::exchange(undelivered_, {})) {
+        if (Active* a = ended(u.call)) {
+            take(*a, u.call,
+                 {core::Result::deferred, std::move(u.why), u.not_before, core::Hold::pause}, now);
+        }
     }
-    if (a.reload) {
-        changed_by_others(a);
-        return;
-    }
-    decide(a, answer, now);
-    let_go_if_idle(a, now);
 }
 
 std::vector<std::string> Actives::expire(core::Time now, std::size_t max) {
@@ -289,6 +317,7 @@ void Actives::release(Active& a, const core::Call& call) {
     out.url = std::move(made.url);
     out.body = made.body;
     out.keep = std::move(made.keep);
+    out.bytes = a.bytes;
     out.headers = std::move(made.headers);
     out.timeout = made.timeout;
     out.urgent = a.begun || a.state.status == core::Status::aborting;
@@ -298,19 +327,38 @@ void Actives::release(Active& a, const core::Call& call) {
     ++a.in_flight;
     orders_.redirect(out.url);
     if (const auto why = orders_.paused(out.url)) {
-        net::Reply reply;
-        reply.id = out.id;
-        reply.error = *why;
-        const core::Time now = pg::now();
-        pause_slot_ = std::max<core::Time>(now + pause_look, pause_slot_ + slot_width);
-        reply.deferred = std::chrono::ceil<std::chrono::milliseconds>(pause_slot_ - now);
-        undelivered_.push_back(std::move(reply));
+        pause_slot_ = std::max<core::Time>(pg::now() + pause_look, pause_slot_ + slot_width);
+        undelivered_.push_back({out.id, *why, pause_slot_});
         return;
     }
     outbox_.push_back(std::move(out));
 }
 
-std::vector<net::Reply> Actives::take_undelivered() { return std::exchange(undelivered_, {}); }
+void Actives::recall(const Active& a) {
+    if (a.in_flight == 0) return;
+    recalls_.push_back(
+        {CallId{a.id, 0, core::Op{}}.pack(), CallId{a.id + 1, 0, core::Op{}}.pack() - 1});
+}
+
+// What waits for its turn in the network thread was judged by the old ones.
+void Actives::set_orders(Orders orders) {
+    if (orders == orders_) return;
+    orders_ = std::move(orders);
+    if (!orders_.any_pause()) pause_slot_ = {};
+    if (in_flight_ > 0) recalls_.push_back({alert_call + 1, last_call});
+}
+
+// With the breaker open few of its transactions are called, and each of them rarely: their own
+// errors would tell nobody for hours.
+void Actives::tell_of_outage(const Active& a, std::uint64_t call, const net::Outage& outage) {
+    const auto limit = static_cast<std::uint32_t>(hub::settings.alert_retry_limit);
+    if (limit == 0 || outage.errors_in_a_row < limit) return;
+    if (!outages_told_.insert(outage.number).second) return;
+    if (outages_told_.size() > max_outages_told) outages_told_.erase(outages_told_.begin());
+    const CallId id = CallId::unpack(call);
+    send_alert(a, {id.branch, id.op, outage.errors_in_a_row,
+                   outage.host + " answers nobody: " + outage.last_error});
+}
 
 void Actives::send_alert(const Active& a, const core::Alert& alert) {
     hub::count(hub::Counter::alerts);
@@ -398,6 +446,7 @@ void Actives::settled(Active& a, core::Time now) {
 }
 
 void Actives::changed_by_others(Active& a) {
+    if (!a.reload) recall(a);
     a.reload = true;
     a.held.clear();
     if (a.in_flight > 0) return;  // wait for them: nothing of it may be called twice at a time
@@ -412,6 +461,7 @@ std::vector<std::string> Actives::take_reloadable() {
 }
 
 void Actives::forget(Active& a) {
+    recall(a);  // of one that is put aside
     const std::uint64_t id = a.id;
     set_wake(a, std::nullopt);
     bytes_ -= a.bytes;

@@ -70,13 +70,13 @@ public:
 
     // Calls that may leave at once, and alerts; emptied by the caller.
     std::vector<net::Call>& outbox() { return outbox_; }
-    // Answers to calls that were not made: their host, or everything, is paused.
-    std::vector<net::Reply> take_undelivered();
+    // Calls that the network thread shall give back where they have not started: the orders have
+    // changed, or their transaction has. Emptied by the caller, after the outbox is on its way.
+    std::vector<net::IdRange>& recalls() { return recalls_; }
+    // Answers the calls that were not made because their host, or everything, is paused.
+    void answer_undelivered(core::Time now);
     bool anything_undelivered() const { return !undelivered_.empty(); }
-    void set_orders(Orders orders) {
-        orders_ = std::move(orders);
-        if (!orders_.any_pause()) pause_slot_ = {};
-    }
+    void set_orders(Orders orders);
 
     // Transactions whose state must be written, by id; in order of their decisions.
     std::vector<Active*> dirty();
@@ -105,12 +105,24 @@ private:
         bool operator>(const Alarm& other) const { return at > other.at; }
     };
 
+    // Of a call that was decided and then kept back by a pause.
+    struct Undelivered {
+        std::uint64_t call;
+        std::string why;
+        core::Time not_before;
+    };
+
+    // The transaction of a call that has ended, null when it has left memory.
+    Active* ended(std::uint64_t call);
+    void take(Active& a, std::uint64_t call, core::Outcome&& outcome, core::Time now);
+    void tell_of_outage(const Active& a, std::uint64_t call, const net::Outage& outage);
     Active& keep(std::unique_ptr<Active> a, std::size_t bytes);
     void round_over(const Active& a);
-    void count_branch(const Active& a, const core::Answer& answer);
+    void count_branch(const Active& a, std::uint32_t branch, core::Op op, bool ok);
     void absorb(Active& a, core::Decision&& decision);
     void decide(Active& a, const core::Event& event, core::Time now);
     void release(Active& a, const core::Call& call);
+    void recall(const Active& a);
     void send_alert(const Active& a, const core::Alert& alert);
     void set_wake(Active& a, std::optional<core::Time> at);
     // A transaction that only waits leaves memory; an alarm or the sweep brings it back.
@@ -125,7 +137,9 @@ private:
     std::vector<std::uint64_t> dirty_;
     std::vector<std::string> reloadable_;
     std::vector<net::Call> outbox_;
-    std::vector<net::Reply> undelivered_;
+    std::vector<net::IdRange> recalls_;
+    std::vector<Undelivered> undelivered_;
+    std::set<std::uint64_t> outages_told_;
     Orders orders_;
     core::Time pause_slot_{};  // when the last call that a pause kept back looks again
     std::set<std::pair<core::Time, std::uint64_t>> timers_;  // one for each Active with a wake

@@ -25,7 +25,7 @@ store::Belonging look_where_we_are() {
         DTM_CRASH_POINT("worker.failover_written");
     }
     if (found.unmarked) {
-        store::mark_foreign();
+        store::mark_foreign(found.adopted);
         DTM_CRASH_POINT("worker.backup_marked");
     }
     return found;

@@ -16,6 +16,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -26,6 +27,8 @@ constexpr std::size_t max_bytes = std::size_t{128}
                                   << 20;  // of requests held; more wait in the table
 constexpr std::size_t max_load = 1000;    // rows per turn: bounds the turn, not the throughput
 constexpr std::size_t max_piece = 64;     // rows per statement: bounds the memory
+// Hints about transactions for which there is no room yet; the sweep finds those of the others.
+constexpr std::size_t max_hints = 4096;
 // A row is due from the clock of its INSERT but visible from its COMMIT. Bounded sweeps look back
 // this far; rows of longer transactions that no ring announced wait for the next full sweep.
 constexpr core::Seconds look_back{10};
@@ -35,6 +38,8 @@ net::Settings net_settings() {
     net::Settings s;
     s.max_in_flight = static_cast<std::uint32_t>(hub::settings.max_in_flight);
     s.max_in_flight_per_host = static_cast<std::uint32_t>(hub::settings.max_in_flight_per_host);
+    s.max_held = static_cast<std::uint32_t>(hub::settings.max_active);
+    s.max_held_bytes = max_bytes;
     s.breaker_errors = static_cast<std::uint32_t>(hub::settings.breaker_errors);
     s.breaker_longest = std::chrono::seconds{hub::settings.breaker_max_interval_s};
     return s;
@@ -70,7 +75,7 @@ void Coordinator::stop() noexcept { client_.reset(); }
 
 bool Coordinator::sweep_due(core::Time now) const {
     // When more waits than fits, a sweep passes over all that are in memory already: not for a few.
-    const bool hungry = room() > static_cast<std::size_t>(hub::settings.max_active) / 2;
+    const bool hungry = room() > static_cast<std::size_t>(hub::settings.max_active) / 4;
     return (sweep_now_ && hungry) || !last_sweep_ || now < *last_sweep_ ||
            now - *last_sweep_ >= std::chrono::milliseconds{hub::settings.sweep_interval_ms};
 }
@@ -88,7 +93,8 @@ long Coordinator::idle_ms() const {
         return 0;
     }
     const core::Time now = pg::now();
-    if (room() > 0 && (sweep_due(now) || hub::anything_announced())) return 0;
+    if (hub::anything_announced()) return 0;
+    if (room() > 0 && (sweep_due(now) || !hints_.empty())) return 0;
     const core::Time sweep_at =
         last_sweep_.value_or(now) + std::chrono::milliseconds{hub::settings.sweep_interval_ms};
     core::Time until = std::min(sweep_at, now + core::Seconds{1});
@@ -104,7 +110,7 @@ void Coordinator::take_answers(core::Time now) {
     client_->drain(replies_);
     if (!replies_.empty()) DTM_CRASH_POINT("worker.answers_taken");
     for (net::Reply& reply : replies_) actives_.answer(std::move(reply), now);
-    for (net::Reply& reply : actives_.take_undelivered()) actives_.answer(std::move(reply), now);
+    actives_.answer_undelivered(now);
 }
 
 void Coordinator::look_around(core::Time now) {
@@ -120,7 +126,7 @@ void Coordinator::look_around(core::Time now) {
             pg::Spi spi;
             belonging = look_where_we_are();
             if (restored_ && !belonging.foreign) {
-                store::mark_foreign();
+                store::mark_foreign(belonging.adopted);
                 belonging.foreign = foreign_;
                 DTM_CRASH_POINT("worker.dump_marked");
             }
@@ -139,7 +145,7 @@ void Coordinator::look_around(core::Time now) {
         pg::log(LOG, "dtm coordinator works: the transactions of this database were adopted");
     }
     paused_ = control.everything_paused.has_value();
-    if (foreign_) control.everything_paused = *foreign_;
+    if (foreign_) control.everything_paused = "silent: " + *foreign_;
     actives_.set_orders(Orders(std::move(control)));
     if (told || adopted) sweep_now_ = true;
 }
@@ -179,6 +185,26 @@ void Coordinator::show_endpoints(core::Time now) {
     hub::publish_endpoints(all);
 }
 
+// Also when there is no room: a verb may be about a transaction that takes it.
+void Coordinator::hear(std::vector<std::string>& known) {
+    std::vector<std::string> heard;
+    bool lost = hub::take_announced(heard, max_hints);
+    if (lost) hub::count(hub::Counter::ring_overflows);
+    hub::count(hub::Counter::taken_from_ring, heard.size());
+    for (std::string& gid : heard) {
+        if (actives_.find(gid) != nullptr) {
+            known.push_back(std::move(gid));
+        } else if (hints_.size() < max_hints) {
+            hints_.push_back(std::move(gid));
+        } else {
+            lost = true;
+        }
+    }
+    if (!lost) return;
+    sweep_now_ = true;
+    swept_until_.reset();
+}
+
 std::vector<std::string> Coordinator::to_load(core::Time now) {
     const std::size_t limit = std::min(room(), max_load);
     // Retries take half of a turn at most: those of a dead host must not keep new work out (P8).
@@ -192,17 +218,13 @@ std::vector<std::string> Coordinator::to_load(core::Time now) {
     }
     touched_.clear();
     // Rows that were read again make no new room necessary: they were here already.
-    for (std::string& gid : actives_.take_reloadable()) {
-        asked_for_.insert(gid);
-        gids.push_back(std::move(gid));
-    }
-    if (gids.size() >= limit) return gids;
     const std::size_t before = gids.size();
-    if (hub::take_announced(gids, limit)) {
-        sweep_now_ = true;
-        hub::count(hub::Counter::ring_overflows);
+    for (std::string& gid : actives_.take_reloadable()) gids.push_back(std::move(gid));
+    hear(gids);
+    while (gids.size() < limit && !hints_.empty()) {
+        gids.push_back(std::move(hints_.front()));
+        hints_.pop_front();
     }
-    hub::count(hub::Counter::taken_from_ring, gids.size() - before);
     asked_for_.insert(gids.begin() + static_cast<std::ptrdiff_t>(before), gids.end());
     return gids;
 }
@@ -239,10 +261,19 @@ void Coordinator::load(const std::vector<std::string>& gids, core::Time now) {
     if (gids.empty()) return;
     loading_ = gids;
     std::span<const std::string> left(gids);
+    std::vector<std::string> here;
+    bool full = false;
     while (!left.empty()) {
-        if (actives_.bytes() >= max_bytes) {
-            swept_until_.reset();  // the rest waits in the table for a full sweep
-            break;
+        if (!full && actives_.bytes() >= max_bytes) {
+            // The rest waits in the table for a full sweep, but for what is here already: somebody
+            // has changed it.
+            full = true;
+            swept_until_.reset();
+            std::ranges::copy_if(left, std::back_inserter(here), [this](const std::string& gid) {
+                return actives_.find(gid) != nullptr;
+            });
+            left = here;
+            continue;
         }
         // How large rows are is known when they are here: pieces bound by how much the limit is
         // missed.
@@ -347,12 +378,13 @@ void Coordinator::put_aside_unreadable() {
 }
 
 void Coordinator::send() {
-    std::vector<net::Call>& outbox = actives_.outbox();
-    if (outbox.empty()) return;
-    hub::count(hub::Counter::calls, outbox.size());
-    DTM_CRASH_POINT("worker.calls_decided");
-    client_->submit(outbox);
-    DTM_CRASH_POINT("worker.calls_handed_over");
+    if (std::vector<net::Call>& outbox = actives_.outbox(); !outbox.empty()) {
+        hub::count(hub::Counter::calls, outbox.size());
+        DTM_CRASH_POINT("worker.calls_decided");
+        client_->submit(outbox);
+        DTM_CRASH_POINT("worker.calls_handed_over");
+    }
+    client_->recall(actives_.recalls());
 }
 
 void Coordinator::turn() {

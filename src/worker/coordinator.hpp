@@ -7,6 +7,7 @@
 #include "worker/actives.hpp"
 #include "worker/settler.hpp"
 
+#include <deque>
 #include <optional>
 #include <unordered_set>
 
@@ -28,6 +29,8 @@ public:
 
 private:
     void take_answers(core::Time now);
+    // Reads the hints of sessions; `known` gets those about transactions that are in memory.
+    void hear(std::vector<std::string>& known);
     // Gids to read from the table in this round.
     std::vector<std::string> to_load(core::Time now);
     std::vector<std::string> sweep(core::Time now);
@@ -78,6 +81,7 @@ private:
     bool settle_apart_ = false;         // a transaction of both failed: who was it?
     std::vector<std::string> touched_;  // rows that the API wrote and that are to be read
     std::vector<net::Reply> replies_;
+    std::deque<std::string> hints_;              // of sessions, that wait for room
     std::unordered_set<std::string> asked_for_;  // in this turn, by a session; see accept()
     std::vector<std::string> loading_;           // not empty: the load failed half way
     std::vector<std::string> again_;  // to be loaded again: a lock or the server was in the way

@@ -8,6 +8,7 @@
 #include "store/barrier.hpp"
 #include "store/barrier_install.hpp"
 #include "store/trans.hpp"
+#include "worker/settler.hpp"
 
 extern "C" {
 #include "commands/dbcommands.h"
@@ -26,7 +27,9 @@ constexpr int finished_batch = 200;
 constexpr std::chrono::milliseconds between_finished{10};
 constexpr int times_longer = 9;
 constexpr core::Seconds between_looks{60};
-constexpr core::Seconds after_trouble{1};
+constexpr core::Seconds after_a_lock{1};
+// Beyond so many that cannot be removed it is no accident of some rows.
+constexpr std::size_t most_kept = 1000;
 // A walk begins where the last one ended. Now and then it begins at the first row, for those that
 // were kept because their transaction was unfinished, or that a long transaction committed late.
 constexpr core::Seconds walk_anew{3600};
@@ -48,24 +51,62 @@ bool is_ours() {
     return store::barrier_table_is_known();
 }
 
+core::Time retention_begins(core::Time now) {
+    return now - core::Seconds{hub::settings.retention_s};
+}
+
 }  // namespace
 
-void Housekeeping::complain(const char* why, const char* hint) {
-    if (complained_) return;
-    complained_ = true;
+core::Time Housekeeping::due() const {
+    core::Time earliest = chores_[0].next;
+    for (const Chore& chore : chores_) earliest = std::min(earliest, chore.next);
+    return earliest;
+}
+
+void Housekeeping::look_now() {
+    for (Chore& chore : chores_) {
+        chore.next = {};
+        chore.complained = false;
+    }
+    kept_.clear();
+    walk_started_.reset();
+}
+
+void Housekeeping::complain(Chore& chore, const std::string& why, const std::string& hint) {
+    if (chore.complained) return;
+    chore.complained = true;
     pg::log(WARNING,
-            "dtm_pg does not remove old rows of dtm_barrier.barrier in database " + database_, why,
+            std::string("dtm_pg does not remove ") + chore.rows + " in database " + database_, why,
             hint);
 }
 
-// True: there is more to do.
-bool Housekeeping::purge(core::Time now) {
-    if (!store::barrier_table_exists() || !is_ours()) return false;
+Housekeeping::More Housekeeping::remove_finished(core::Time now) {
+    if (hub::settings.retention_s == 0) return More::no;
+    {
+        const pg::Spi spi;
+        batch_ = store::finished_before(retention_begins(now), finished_batch, kept_);
+        if (!batch_.empty()) store::remove(batch_);
+    }
+    DTM_CRASH_POINT("worker.finished_removed");
+    return batch_.size() == finished_batch ? More::soon : More::no;
+}
+
+Housekeeping::More Housekeeping::remove_events(core::Time now) {
+    if (hub::settings.retention_s == 0) return More::no;
+    const pg::Spi spi;
+    return store::purge_events(retention_begins(now), batch_size) == batch_size ? More::at_leisure
+                                                                                : More::no;
+}
+
+Housekeeping::More Housekeeping::remove_barriers(core::Time now) {
+    if (hub::settings.barrier_retention_s == 0) return More::no;
+    if (!store::barrier_table_exists() || !is_ours()) return More::no;
     const store::BarrierTable table;
     if (!table.is_plain()) {
-        complain("The table has triggers, rules, policies or functions, which would run here.",
-                 "Drop them, or call dtm_barrier_purge() from a job of your own.");
-        return false;
+        throw pg::SqlError("55000",
+                           "The table has triggers, rules, policies or functions, which would run "
+                           "here.",
+                           {}, "Drop them, or call dtm_barrier_purge() from a job of your own.");
     }
     if (!walk_started_ || now < *walk_started_ || now - *walk_started_ >= walk_anew) {
         walk_started_ = now;
@@ -74,58 +115,82 @@ bool Housekeeping::purge(core::Time now) {
     const core::Time threshold = now - core::Seconds{hub::settings.barrier_retention_s};
     const store::PurgeBatch batch = store::purge_barriers(table, last_id_, threshold, batch_size);
     last_id_ = batch.last_id;
-    complained_ = false;
-    return batch.more;
+    DTM_CRASH_POINT("worker.barriers_removed");
+    return batch.more ? More::at_leisure : More::no;
 }
 
-// Like purge(), for dtm.trans and dtm.event. A transaction for each: whoever holds one of them does
-// not keep the other.
-bool Housekeeping::purge_finished(core::Time now) {
-    if (hub::settings.retention_s == 0) return false;
-    const core::Time older = now - core::Seconds{hub::settings.retention_s};
-    for (const auto remove : {store::purge_finished, store::purge_events}) {
-        const Unflushed unflushed;
-        pg::Transaction transaction;
-        std::int64_t removed = 0;
-        {
-            const pg::Spi spi;
-            removed = remove(older, finished_batch);
+// A batch failed because of one of its rows, or of all: what can go, goes (as in Settler).
+void Housekeeping::remove_one_by_one(Chore& chore) {
+    std::vector<std::string> gids;
+    gids.swap(batch_);
+    std::string why;
+    for (const std::string& gid : gids) {
+        try {
+            pg::Transaction transaction;
+            {
+                const pg::Spi spi;
+                const std::string one[] = {gid};
+                store::remove(one);
+            }
+            transaction.commit();
+        } catch (const pg::PgError& error) {
+            if (Settler::blame_of(error) != Settler::Blame::row) throw;
+            if (kept_.size() == most_kept) throw;
+            kept_.push_back(gid);
+            why = "Transaction " + gid + ": " + error.what();
         }
-        DTM_CRASH_POINT("worker.finished_removed");
-        transaction.commit();
-        DTM_CRASH_POINT("worker.retention_committed");
-        if (removed == finished_batch) return true;
     }
-    return false;
+    if (why.empty()) return;
+    complain(
+        chore, why,
+        "What it says stands in the way of removing it, and maybe of others; it is tried again "
+        "after the next reload of the settings.");
+}
+
+void Housekeeping::work(Chore& chore, core::Time now) {
+    chore.next = now + between_looks;
+    try {
+        if (database_.empty()) {
+            pg::Transaction transaction;
+            database_ = pg::call([] { return get_database_name(MyDatabaseId); });
+            transaction.commit();
+        }
+        batch_.clear();
+        const Unflushed unflushed;
+        More more = More::no;
+        try {
+            pg::Transaction transaction;
+            more = (this->*chore.batch)(now);
+            transaction.commit();
+        } catch (const pg::PgError& error) {
+            if (batch_.empty() || Settler::blame_of(error) != Settler::Blame::row) throw;
+            remove_one_by_one(chore);
+            more = More::soon;
+        }
+        DTM_CRASH_POINT("worker.removal_committed");
+        if (more == More::at_leisure) chore.next = now + between_batches;
+        if (more == More::soon) {
+            const core::Time done = pg::now();
+            const core::Time soon = done + (done - now) * times_longer;
+            chore.next = std::max<core::Time>(soon, done + between_finished);
+        }
+    } catch (const pg::SqlError& error) {
+        complain(chore, error.what(), error.hint);
+    } catch (const pg::PgError& error) {
+        // A lock is over soon, and nobody's fault.
+        if (Settler::blame_of(error) == Settler::Blame::lock) {
+            chore.next = now + after_a_lock;
+        } else {
+            complain(chore, error.what(), "");
+        }
+    } catch (const std::exception& error) {  // none of them stops the coordinator
+        complain(chore, error.what(), "");
+    }
 }
 
 void Housekeeping::turn(core::Time now) {
-    next_ = now + between_looks;
-    try {
-        if (purge_finished(now)) {
-            const core::Time done = pg::now();
-            const core::Time soon = done + (done - now) * times_longer;
-            next_ = std::max<core::Time>(soon, done + between_finished);
-            return;
-        }
-    } catch (const pg::PgError& error) {
-        // A lock, most likely: it is over soon.
-        next_ = now + after_trouble;
-        pg::log(DEBUG1, "dtm_pg cannot remove finished transactions", error.what());
-    }
-    if (hub::settings.barrier_retention_s == 0) return;
-    try {
-        pg::Transaction transaction;
-        if (database_.empty()) database_ = pg::call([] { return get_database_name(MyDatabaseId); });
-        const bool more = purge(now);
-        DTM_CRASH_POINT("worker.barriers_removed");
-        transaction.commit();
-        DTM_CRASH_POINT("worker.barrier_purge_committed");
-        if (more) next_ = now + between_batches;
-    } catch (const pg::SqlError& error) {
-        complain(error.what(), error.hint.c_str());
-    } catch (const std::exception& error) {  // PgError, too; none of them stops the coordinator
-        complain(error.what(), "");
+    for (Chore& chore : chores_) {
+        if (chore.next <= now) work(chore, now);
     }
 }
 

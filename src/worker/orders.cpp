@@ -15,11 +15,11 @@ Orders::Orders(store::Control control)
 }
 
 std::optional<std::string> Orders::paused(const std::string& url) const {
-    if (everything_) return "not called: everything is " + *everything_;
+    if (everything_) return "everything is " + *everything_;
     if (hosts_.empty()) return std::nullopt;
     const std::string key = net::host_key(url);
     if (!hosts_.contains(key)) return std::nullopt;
-    return "not called: host " + key + " is paused";
+    return "host " + key + " is paused";
 }
 
 void Orders::redirect(std::string& url) const {

@@ -20,6 +20,7 @@ public:
     // Why a call of this URL must not leave; none: it may.
     std::optional<std::string> paused(const std::string& url) const;
     void redirect(std::string& url) const;
+    bool operator==(const Orders&) const = default;
 
 private:
     std::optional<std::string> everything_;

@@ -27,6 +27,7 @@ WEIGHTS = {
     "retried now": 5, "redirected": 2, "rows locked": 1,
     "coordinator killed behind lock": 5,
 }
+RESUME_HOST, RESUME_ALL = "select dtm_resume(host => %s)", "select dtm_resume()"
 UNFINISHED = "status not in ('succeed', 'failed')"
 
 
@@ -42,6 +43,9 @@ class Director:
         self.down = set()        # banks that somebody will start again
         self.standing = {}       # what was ordered: whether the server said so
         self.overruled = []      # orders that were gone before they were taken back
+        self.began = {}          # when a pause was carried out
+        self.quiet = []          # (host or None for all, from, to): when nothing new may have arrived
+        self.seconds = 0
 
     # --- time ---------------------------------------------------------------------------------------
 
@@ -51,6 +55,7 @@ class Director:
 
     def run(self, seconds, check):
         """Rages for so long; `check` is called all the time and may raise."""
+        self.seconds = seconds
         end = time.monotonic() + seconds
         strike = time.monotonic() + 1
         while time.monotonic() < end:
@@ -91,6 +96,7 @@ class Director:
         try:
             self.town.main.sql(order, *params)
             self.standing[undo, params] = True
+            self.began[undo, params] = time.time()
         except psycopg.OperationalError:
             self.standing[undo, params] = False  # nobody knows
         except psycopg.Error:
@@ -99,6 +105,7 @@ class Director:
         return True
 
     def take_back(self, undo, params):
+        end = time.time()
         try:
             with self.town.main.connect() as conn:
                 try:
@@ -111,6 +118,9 @@ class Director:
         except psycopg.Error as error:
             if self.standing[undo, params]:
                 self.overruled.append((params, f"{undo}: {error}"))
+        began = self.began.pop((undo, params), None)
+        if began and self.standing[undo, params] and undo in (RESUME_HOST, RESUME_ALL):
+            self.quiet.append((params[0] if params else None, began, end))
         return self.standing.pop((undo, params))
 
     def signal_one(self, cluster, backend_type, how, r):
@@ -237,11 +247,11 @@ class Director:
         return self.order("select pg_reload_conf()")
 
     def everything_paused(self, r):
-        return self.stand(r.uniform(1, 4), "select dtm_pause()", "select dtm_resume()")
+        return self.stand(r.uniform(1, 6), "select dtm_pause()", RESUME_ALL)
 
     def host_paused(self, r):
-        return self.stand(r.uniform(1, 6), "select dtm_pause(host => %s, reason => 'chaos')",
-                          "select dtm_resume(host => %s)", r.choice(self.town.banks).host)
+        return self.stand(r.uniform(1, 8), "select dtm_pause(host => %s, reason => 'chaos')", RESUME_HOST,
+                          r.choice(self.town.banks).host)
 
     def unfinished(self, r, most):
         rows = self.ask(self.town.main, f"select gid from dtm.trans where {UNFINISHED} order by gid") or []
@@ -277,7 +287,9 @@ class Director:
     def coordinator_killed_behind_lock(self, r):
         """What it decided and could not write must not have had consequences (P5)."""
         how = r.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM))
-        self.lock_rows(r, lambda: self.signal_one(self.town.main, "dtm coordinator", how, r))
+        killed = []
+        self.lock_rows(r, lambda: killed.append(self.signal_one(self.town.main, "dtm coordinator", how, r)))
+        return any(killed)
 
     # --- the end ------------------------------------------------------------------------------------
 

@@ -2,6 +2,11 @@
 from collections import Counter, defaultdict
 from datetime import datetime, timezone
 
+from director import WEIGHTS
+
+
+LATE = 4.0  # seconds: what a call may take that left before an order, and what it takes to be heard
+
 
 def clock(seconds):
     """As the server log says it."""
@@ -105,6 +110,15 @@ class Oracle:
     def orders_hold(self):
         for params, text in self.director.overruled:
             yield params[0] if params and params[0] in self.status else None, text
+        # What had not left when a bank was paused leaves after the pause: calls under way then are over by their
+        # timeout, and nothing arrives between that and the end of the pause.
+        for host, begin, end in self.director.quiet:
+            for bank in self.town.banks:
+                if host not in (bank.host, None):
+                    continue
+                for time, gid, branch, op, what, _ in bank.records():
+                    if what == "arrived" and begin + LATE < time < end:
+                        yield gid, f"{op} {branch} reached {bank.name} {time - begin:.1f} s after it was paused"
 
     def at_most_once(self):
         for gid, effects in self.effects.items():
@@ -161,6 +175,9 @@ class Oracle:
         for wanted in ("duplicate", "empty"):
             if not words[wanted]:
                 yield None, f"no call was found to be {wanted}"
+        for kind in WEIGHTS if self.director.seconds >= 120 else ():
+            if not self.director.done[kind]:
+                yield None, f"nothing was done under the name of: {kind}"
 
     # --- figures ------------------------------------------------------------------------------------
 

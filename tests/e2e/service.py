@@ -74,6 +74,10 @@ class Service:
     def url(self, path, **options):
         return f"http://127.0.0.1:{self.port}/{path}" + (f"?{urlencode(options)}" if options else "")
 
+    def hosts(self, number):
+        """The beginning of its URLs under so many names: to the coordinator each is a host of its own."""
+        return [f"http://0x{n * '0'}7f000001:{self.port}/" for n in range(number)]
+
     def control(self, verb, **params):
         urllib.request.urlopen(self.url(f"_ctl/{verb}", **params), timeout=10).read()
 

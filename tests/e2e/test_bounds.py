@@ -3,6 +3,8 @@
 request, gid, steps, URL, headers            tests/unit/wire_refusal_test.cpp
 answer of a service                          tests/unit/net_client_test.cpp, test_results.py
 calls in flight, of all hosts and of one     tests/unit/net_limits_test.cpp, test_dead_host.py
+places of a host that does not keep up       tests/unit/net_slow_host_test.cpp, test_dead_host.py
+idle hosts that are remembered               tests/unit/net_breaker_test.cpp
 """
 import re
 from pathlib import Path
@@ -73,9 +75,14 @@ def test_large_requests_wait_in_the_table(own_cluster, session, one):
     """128 MiB of requests are held, however many transactions dtm.max_active allows."""
     db = session(own_cluster)
     name = db.new_gid("gate")
-    model = db.saga(step(one.url(f"hold/{name}"), None, "x" * 900_000), request_timeout=LONG)
+    hosts = one.hosts(200)
+    model = db.saga(step(hosts[0] + f"hold/{name}", None, "x" * 900_000), step(one.url("ok/next"), None, {}),
+                    request_timeout=LONG)
     one.wait_calls(1, gid=model)
-    multiply(db, model, 400, "0 s")
+    db.q("insert into dtm.trans (gid, trans_type, status, owner, request, next_cron_time, next_cron_interval)"
+         " select gid || '-' || n || '-' || c, trans_type, status, owner, replace(request, %s, host),"
+         " clock_timestamp(), next_cron_interval from dtm.trans, generate_series(1, 2) c,"
+         " unnest(%s::text[]) with ordinality h(host, n) where gid = %s", hosts[0], hosts, model)
     memory = Memory(own_cluster.coordinators()[0])
     wait_until(lambda: stat(db, "active") * 900_000 >= 128 * MIB, "as many are held as may be")
     for _ in range(20):
@@ -86,6 +93,26 @@ def test_large_requests_wait_in_the_table(own_cluster, session, one):
     assert db.one("select count(*) from dtm.trans where status = 'submitted'") == 401
     print(f"400 requests of 900 kB: {memory.most / MIB:.0f} MiB")
     assert memory.most < 384 * MIB
+    # Full as it is, it hears verbs about those that it holds.
+    db.q("select dtm_force_stop(gid) from dtm.trans where status = 'submitted'")
+    wait_until(lambda: stat(db, "ring") == 0, "it has heard all of them")
+    one.release(name)
+    wait_until(lambda: stat(db, "in_flight") == 0, "what was in flight has ended")
+    db.passed_by(one)
+    assert one.calls(name="next") == []
+
+
+def test_large_requests_of_a_slow_host_leave_memory_to_others(own_cluster, session, one, two):
+    db = session(own_cluster)
+    name = db.new_gid("gate")
+    model = db.saga(step(one.url(f"hold/{name}"), None, "x" * 900_000), request_timeout=LONG)
+    one.wait_calls(1, gid=model)
+    multiply(db, model, 400, "0 s")
+    live = [db.saga(step(two.url("ok/a"), None, "x" * 900_000)) for _ in range(20)]
+    assert set(db.wait_all(live).values()) == {"succeed"}
+    wait_until(lambda: stat(db, "active") * 900_000 < 128 * MIB / 2 and len(one.calls(name=name)) >= 40,
+               "it holds a third, the others are in the table")
+    assert len(one.calls(name=name)) <= 128 * MIB / 900_000 / 2
     db.q("select dtm_force_stop(gid) from dtm.trans where status = 'submitted'")
 
 
@@ -95,8 +122,8 @@ def test_active_transactions_are_limited(own_cluster, session, one):
     name = db.new_gid("gate")
     gids = [db.new_gid("held") for _ in range(300)]
     with db.conn.transaction():
-        for gid in gids:
-            db.saga(step(one.url(f"hold/{name}"), None, {}), gid=gid, request_timeout=LONG)
+        for gid, host in zip(gids, 3 * one.hosts(100)):
+            db.saga(step(host + f"hold/{name}", None, {}), gid=gid, request_timeout=LONG)
     one.wait_calls(50, name=name)
     assert stat(db, "active") == 50 and len(one.calls(name=name)) == 50
     one.release(name)
@@ -105,22 +132,21 @@ def test_active_transactions_are_limited(own_cluster, session, one):
 
 
 @pytest.mark.settings({"dtm.max_active": 10})
-def test_hints_that_find_the_ring_full_are_found_by_the_sweep(own_cluster, session, one):
-    """4096 hints are kept; the table has the rest."""
+def test_hints_beyond_those_that_are_kept_are_found_by_the_sweep(own_cluster, session, one):
+    """4096 of those that it has read wait for room, and 4096 that it has not read; the table has the rest."""
     db = session(own_cluster)
     name = db.new_gid("gate")
-    held = [db.new_gid("held") for _ in range(10)]
-    for gid in held:
-        db.saga(step(one.url(f"hold/{name}"), None, {}), gid=gid, request_timeout=LONG)
+    held = [db.saga(step(host + f"hold/{name}", None, {}), request_timeout=LONG) for host in one.hosts(10)]
     one.wait_calls(10, name=name)
-    gids = [db.new_gid("many") for _ in range(4500)]
+    gids = [db.new_gid("many") for _ in range(9000)]
     with db.conn.transaction():
-        for gid in gids:
-            db.saga(step("", None), gid=gid)
-    assert stat(db, "ring") == 4096
+        db.q("select dtm_submit('saga', array[dtm_step('')], gid) from unnest(%s::text[]) gid", gids)
+    wait_until(lambda: stat(db, "ring") == 0, "it has read them all")
+    assert stat(db, "active") == 10
+    before = stat(db, "taken_by_sweep")
     one.release(name)
     assert set(db.wait_all(held + gids).values()) == {"succeed"}
-    assert stat(db, "ring_overflows") >= 1
+    assert stat(db, "taken_by_sweep") - before >= 9000 - 2 * 4096
 
 
 def test_the_view_of_hosts_is_limited(own_cluster, session, one):

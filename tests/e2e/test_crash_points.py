@@ -386,10 +386,10 @@ recovered_backup.before = backup
 # --- the tests ------------------------------------------------------------------------------------------
 
 PLAIN = {saga_forward: 5, saga_rollback: 5, saga_concurrent: 5, saga_that_is_repeated: 3, saga_timeout: 3, message: 5}
-OTHERS = {force_stop: ONLY_VERBS, retry_now: ONLY_VERBS, skip: ONLY_VERBS, pause_one: ONLY_VERBS,
+OTHERS = {force_stop: ".", retry_now: ".", skip: ".", pause_one: ONLY_VERBS,
           pause_everything: r"^(api|hub)\.|looked|loaded", redirect: r"^(api|hub)\.|looked", topics: r"^(api|store)\.",
           import_from_dtm: ONLY_VERBS,
-          retention: r"^worker\.(finished|retention)", barrier: r"barrier",
+          retention: r"^worker\.(finished|removal)", barrier: r"barrier|removal",
           unreadable_row: r"aside|^api\.force", unwritable_row: r"aside|alone|settl|ended",
           adopt: r"adopt|orders|looked|loaded", restored_dump: r"adopt|marked|orders|looked|loaded",
           lost_identity: r"identity|orders|looked", install: r"extension|identity|worker\.(sl|co|se|loo)",

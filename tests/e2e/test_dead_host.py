@@ -1,5 +1,7 @@
 """A host that accepts and never answers, or is not there: it delays only who needs it (P8). The circuit
 breaker of such a host opens, tries again from time to time, and closes when the host is back."""
+import json
+
 import pytest
 
 from cluster import free_port, wait_until
@@ -37,6 +39,12 @@ def endpoint(db, service):
 def wait_breaker(db, service, *states):
     return wait_until(lambda: (e := endpoint(db, service)) and e["breaker"] in states and e,
                       f"the breaker of {service.name} is {states}")
+
+
+def outages_told(alarm, name, service):
+    """The alerts about a host, apart from those about single transactions."""
+    told = [json.loads(c.body) for c in alarm.calls(name=name)]
+    return [a for a in told if a["error"].startswith(service.url("")[:-1] + " answers nobody: ")]
 
 
 def unfinished(db, gids):
@@ -96,6 +104,27 @@ def test_more_hang_than_the_coordinator_holds(own_cluster, session, dead, one):
     assert set(db.wait_all(gids, timeout=120).values()) == {"succeed"}
 
 
+@pytest.mark.settings({"dtm.max_active": 100, "dtm.breaker_max_interval": 5})
+def test_more_hang_for_long_than_the_coordinator_holds(own_cluster, session, dead, one):
+    """No call ends and no breaker opens: a slow host holds a third of the places, the rest goes back to the table."""
+    db = session(own_cluster)
+    name = db.new_gid("dead")
+    gids = crowd(db, dead.url(f"hold/{name}"), 1000, request_timeout=LONG)
+    stream(db, one, gids)
+    many = [db.saga(step(one.url("ok/a"), None, {}), step(one.url("ok/b"), None, {})) for _ in range(200)]
+    assert set(db.wait_all(many).values()) == {"succeed"}
+    seen = wait_until(lambda: (e := endpoint(db, dead)).get("deferred", 0) >= 900 and e, "the others went back")
+    assert (seen["breaker"], seen["in_flight"] + seen["waiting"]) == ("closed", 33)
+    assert db.one("select max(active) from dtm.stat_coordinator") <= 100
+    assert len(dead.calls()) == 33
+    kept = db.q("select attempts, errors, last_error from dtm.branch where gid = any(%s)"
+                " and last_error is not null", gids)
+    assert {row[:2] for row in kept} == {(0, 0)} and all("too many calls wait" in row[2] for row in kept)
+    dead.release(name)
+    assert set(db.wait_all(gids).values()) == {"succeed"}
+    assert len(dead.calls()) == 1000
+
+
 @pytest.mark.settings({"dtm.breaker_max_interval": 2, "dtm.alert_retry_limit": 3})
 def test_a_refused_port_opens_it_and_uses_nothing_up(own_cluster, session, dead, one):
     """Neither attempts nor the retries of retry_limit nor alerts are spent on calls that were not made."""
@@ -110,6 +139,7 @@ def test_a_refused_port_opens_it_and_uses_nothing_up(own_cluster, session, dead,
     assert unfinished(db, limited) == 20
     calls = endpoint(db, dead)["calls"]
     assert db.one("select sum(attempts) from dtm.branch where gid = any(%s)", gids + limited) <= calls + 1
+    wait_until(lambda: outages_told(one, "alert-of-the-dead", dead), "somebody is told")
     warned = {c.body for c in one.calls(name="alert-of-the-dead")}
     assert len(warned) == len(one.calls(name="alert-of-the-dead")), "each is told once"
     assert len(warned) <= calls / 3
@@ -151,6 +181,46 @@ def test_retry_now_goes_through_an_open_breaker(own_cluster, session, dead, one)
     db.wait(db.saga(step(dead.url("ok/a"), None, {})), "succeed")
     db.q("select dtm_retry_now(%s)", gid)
     db.wait(gid, "succeed")
+
+
+@pytest.mark.settings({"dtm.breaker_errors": 3, "dtm.breaker_max_interval": 1, "dtm.alert_retry_limit": 5})
+def test_an_outage_is_told_once_and_shown_as_long_as_it_lasts(own_cluster, session, dead, one):
+    """No transaction fails often enough to be told of by itself."""
+    name = f"outage-{dead.port}"
+    own_cluster.reload(**{"dtm.alert_webhook": one.url(f"ok/{name}")})
+    db = session(own_cluster)
+
+    def check():
+        return db.one("select level || ': ' || finding from dtm_check() where subject = 'circuit breakers'")
+
+    assert check() == "ok: none is open"
+    for outages in (1, 2):
+        dead.kill()
+        first = crowd(db, dead.url("ok/a"), 3, retry_interval=LONG)
+        wait_breaker(db, dead, "open", "half_open")
+        gids = crowd(db, dead.url("ok/a"), 30, retry_interval=LONG)
+        wait_until(lambda n=outages: len(outages_told(one, name, dead)) == n, "the outage is told")
+        told = outages_told(one, name, dead)[-1]
+        assert told["gid"] in first + gids and told["branch"] == dead.url("ok/a")
+        assert told["status"] == "submitted" and told["retry_count"] >= 5
+        seen = endpoint(db, dead)
+        assert told["error"].endswith(seen["last_error"])
+        wait_until(lambda n=seen["errors_in_a_row"]: endpoint(db, dead)["errors_in_a_row"] >= n + 2, "probes fail")
+        assert len(outages_told(one, name, dead)) == outages, "once, whatever the number of probes and transactions"
+        kept = db.q("select gid, reason, remedy from dtm.attention where gid = any(%s)", gids)
+        assert len(kept) >= 20, "all but those that were probes"
+        for gid, reason, remedy in kept:
+            assert reason.startswith("01 action is kept back since ") and f"dtm_retry_now('{gid}')" in remedy
+            assert f"the circuit breaker of {dead.url('')[:-1]} is open after " in reason
+            assert reason.endswith(seen["last_error"])
+        assert dead.url("")[:-1] in check() and check().startswith("warning: ") and seen["last_error"] in check()
+        assert "is kept back: the circuit breaker of " in db.explain(kept[0][0])
+        dead.start()
+        for gid in first + gids:
+            db.q("select dtm_retry_now(%s)", gid)
+        assert set(db.wait_all(first + gids).values()) == {"succeed"}
+        wait_until(lambda: check() == "ok: none is open", "it is over")
+        assert db.q("select * from dtm.attention") == []
 
 
 @pytest.mark.settings({"dtm.breaker_errors": 0})

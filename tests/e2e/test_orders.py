@@ -216,7 +216,7 @@ def orders(db):
 @pytest.mark.parametrize("state", STATES)
 def test_a_paused_host_is_not_called_others_are(db, session, orders, one, two, state):
     scene = Scene(db, session, one, state)
-    host = one.url("")
+    host = one.url("").rstrip("/")
     if state == "settling":
         scene.operator.q("select dtm_pause(host => %s, reason => 'test')", host)
         scene.operator.q("commit")
@@ -242,6 +242,42 @@ def test_a_paused_host_is_not_called_others_are(db, session, orders, one, two, s
     assert len(one.calls(gid=waiting)) == len(two.calls(gid=waiting)) == 1
     assert db.q("select verb, detail from dtm.event where gid = '' order by time desc limit 2") == [
         ("resume", f"host {host}"), ("pause", f"host {host}: test")]
+
+
+def test_a_pause_is_shown_and_does_not_hide_the_last_answer(db, orders, one):
+    gid = db.saga(step(one.url("error/a"), None, {}), retry_interval=LONG)
+    db.wait_attempts(gid, 1)
+    answer = db.branch(gid)["last_error"]
+    assert "out of order" in answer
+    host = one.url("")[:-1]
+    db.q("select dtm_pause(host => %s)", host)
+    db.q("select dtm_retry_now(%s)", gid)
+    kept = f"host {host} is paused"
+    wait_until(lambda: db.branch(gid)["last_error"] == f"{answer}; not called: {kept}", "it is kept back")
+    assert db.row(gid)["last_error"] == db.branch(gid)["last_error"]
+    explained = db.explain(gid)
+    assert answer in explained and f"01 action is kept back: {kept}; next look in " in explained
+    reason, remedy = wait_until(lambda: db.q("select reason, remedy from dtm.attention where gid = %s", gid),
+                                "a pause of some seconds is shown")[0]
+    assert kept in reason and "dtm_resume(host => " in remedy
+    assert db.q("select level, finding from dtm_check() where subject = 'orders'") == [("warning", f"paused: {host}")]
+    db.q("select dtm_redirect(%s, %s)", host, "http://elsewhere")
+    db.q("select dtm_resume(host => %s)", host)
+    assert db.q("select level, finding from dtm_check() where subject = 'orders'") == [
+        ("note", f"redirected: {host} to http://elsewhere")]
+
+
+def test_a_pause_of_everything_is_shown(db, orders, one):
+    before = db.saga(step(one.url("error/a"), None, {}), retry_interval=LONG)
+    db.wait_attempts(before, 1)
+    db.q("select dtm_pause(reason => 'night')")
+    gid = db.saga(step(one.url("ok/a"), None, {}))
+    reason, remedy = wait_until(lambda: db.q("select reason, remedy from dtm.attention where gid = %s", gid),
+                                "a pause of some seconds is shown")[0]
+    assert reason.endswith("everything is paused by postgres: night") and "dtm_resume()" in remedy
+    assert db.q("select * from dtm.attention where gid = %s", before) == [], "it is not its time"
+    assert db.q("select level, finding from dtm_check() where subject = 'orders'") == [
+        ("warning", "paused: everything (paused by postgres: night)")]
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -57,7 +57,7 @@ def gone(house, db, prefix, **changes):
 
 def looked(house, db):
     """Returns after the coordinator has kept house once more: what is younger than this marker, and old enough to
-    go, has gone. It leaves the oldest first, and events last."""
+    go, has gone. Transactions go first, then events."""
     name = db.new_gid("marker")
     db.q("insert into dtm.event (gid, time, verb, role) values (%s, now() - interval '10000 days', 'pause', 'x')", name)
     house.reload()
@@ -207,6 +207,25 @@ def test_a_locked_table_stops_nobody(house, db, one):
     holder.close()
     assert "cannot work" not in house.log_text(begin)
     looked(house, db)
+
+
+def test_a_row_that_cannot_be_removed_stays_alone(house, db, one):
+    """Somebody's trigger says no to one row: all others leave, and the log says it once."""
+    insert_finished(db, "old", 500)
+    db.q("create function no() returns trigger language plpgsql as "
+         "$$begin if old.gid = 'old7' then raise 'not this one'; end if; return old; end$$")
+    db.q("create trigger no before delete on dtm.trans for each row execute function no()")
+    begin = house.log_size()
+    complaint = "does not remove finished transactions"
+    house.expect(complaint)
+    house.reload()
+    wait_until(lambda: rows_of(db, "old") == 1, "the others leave")
+    wait_until(lambda: complaint in house.log_text(begin), "the log tells")
+    db.passed_by(one)
+    looked(house, db)
+    db.q("drop trigger no on dtm.trans")
+    gone(house, db, "old")
+    assert house.log_text(begin).count("not this one") <= 2  # once for each time the settings were loaded
 
 
 def test_submits_and_waiters_beside_it(house, db, session, one):

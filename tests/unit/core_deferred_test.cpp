@@ -18,7 +18,8 @@ TEST(Deferred, IsNoAttemptAndNoError) {
     EXPECT_EQ(tx.op("A1").attempts, 0u);
     EXPECT_EQ(tx.op("A1").errors, 0u);
     EXPECT_FALSE(tx.op("A1").in_flight);
-    EXPECT_EQ(tx.op("A1").last_answer, "kept back");
+    EXPECT_EQ(last_word(tx.op("A1")), "not called: kept back");
+    EXPECT_EQ(tx.op("A1").kept_back, (KeptBack{Hold::breaker, "kept back", kStart}));
     EXPECT_EQ(tx.last.write, Write::lazy);
     EXPECT_EQ(tx.wake(), 7);
     EXPECT_EQ(tx.timer(Seconds{6}), "");
@@ -37,6 +38,49 @@ TEST(Deferred, KeepsTheErrorsThatWere) {
     EXPECT_EQ(tx.op("A1").attempts, 1u);
     EXPECT_EQ(tx.op("A1").errors, 1u);
     EXPECT_EQ(tx.wake(), 101) << "not the interval that the errors would give";
+}
+
+TEST(Deferred, KeepsTheLastAnswer) {
+    Drive tx(saga(1));
+    tx.load();
+    tx.error("A1");
+    EXPECT_FALSE(tx.op("A1").kept_back);
+    for (const int at : {100, 200, 300}) {
+        tx.timer(Seconds{at});
+        tx.deferred("A1", Seconds{at + 1});
+        EXPECT_EQ(last_word(tx.op("A1")), "boom; not called: kept back");
+        EXPECT_EQ(tx.op("A1").kept_back->since, kStart + Seconds{100}) << "the first time";
+    }
+    tx.timer(Seconds{400});
+    tx.error("A1");
+    EXPECT_EQ(last_word(tx.op("A1")), "boom");
+    EXPECT_EQ(tx.op("A1").errors, 2u);
+    tx.timer(Seconds{10'000});
+    tx.deferred("A1", Seconds{10'001});
+    EXPECT_EQ(tx.op("A1").kept_back->since, kStart + Seconds{10'000});
+    tx.timer(Seconds{10'001});
+    tx.ok("A1");
+    EXPECT_FALSE(tx.op("A1").kept_back);
+}
+
+// Nothing of it is shown as waiting that will not be called any more.
+TEST(Deferred, IsOverWhenItsOperationIs) {
+    Request request = saga(2);
+    request.options.timeout_to_fail = Seconds{8};
+    Drive late(concurrent(std::move(request)));
+    EXPECT_EQ(late.load(), "A1 A2");
+    late.deferred("A1", Seconds{60});
+    late.timer(Seconds{8});
+    EXPECT_EQ(late.status(), Status::aborting);
+    EXPECT_FALSE(late.op("A1").kept_back);
+    late.deferred("A2", Seconds{60});
+    EXPECT_FALSE(late.op("A2").kept_back);
+
+    Drive skipped(saga(1));
+    skipped.load();
+    skipped.deferred("A1", Seconds{60});
+    ASSERT_TRUE(skip(skipped.request, skipped.state, 0, kStart, "by hand"));
+    EXPECT_EQ(last_word(skipped.op("A1")), "by hand");
 }
 
 TEST(Deferred, RaisesNoAlert) {

@@ -80,7 +80,7 @@ public:
     std::string deferred(std::string_view call, Seconds until_after_start) {
         const Call c = parse(call);
         const Time until = kStart + until_after_start;
-        return feed(Answer{c.branch, c.op, {Result::deferred, "kept back", until}});
+        return feed(Answer{c.branch, c.op, {Result::deferred, "kept back", until, Hold::breaker}});
     }
 
     // The coordinator dies with its memory. `stored` is the last state a write carried.

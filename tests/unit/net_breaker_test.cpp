@@ -16,8 +16,16 @@ using State = Breaker::State;
 constexpr Breaker::Time kStart{1000s};
 constexpr Breaker::Settings kSettings{.errors = 3, .longest = 8s};
 
+// Calls fail that are no probes.
 void fail(Breaker& breaker, int times, Breaker::Time now = kStart) {
-    for (int i = 0; i < times; ++i) breaker.failed(now, kSettings);
+    for (int i = 0; i < times; ++i) breaker.failed(now, 0, kSettings);
+}
+
+Breaker::Probe probe(Breaker& breaker, Breaker::Time now) {
+    EXPECT_TRUE(breaker.admits(now));
+    const Breaker::Probe made = breaker.started(now, kSettings);
+    EXPECT_NE(made, 0u);
+    return made;
 }
 
 TEST(NetBreaker, OpensAfterErrorsInARow) {
@@ -44,16 +52,70 @@ TEST(NetBreaker, AnAnswerBetweenErrorsKeepsItClosed) {
 
 TEST(NetBreaker, HalfOpenAdmitsOneProbe) {
     Breaker breaker;
+    EXPECT_EQ(breaker.started(kStart, kSettings), 0u) << "closed: a call like any other";
     fail(breaker, 3);
     const auto later = kStart + 1s;
     EXPECT_EQ(breaker.state(later), State::half_open);
-    ASSERT_TRUE(breaker.admits(later));
-    breaker.started(later);
+    probe(breaker, later);
     EXPECT_EQ(breaker.state(later), State::half_open);
-    EXPECT_FALSE(breaker.admits(later + 1h));
+    EXPECT_FALSE(breaker.admits(later + 4999ms));
     EXPECT_GT(breaker.retry_after(later), 0s);
     breaker.answered();
     EXPECT_EQ(breaker.state(later), State::closed);
+}
+
+// Its call may take an hour; the host may be back by then.
+TEST(NetBreaker, AProbeWithoutAnAnswerIsFollowedByAnother) {
+    Breaker breaker;
+    fail(breaker, 3);
+    const auto later = kStart + 1s;
+    probe(breaker, later);
+    EXPECT_EQ(breaker.state(later + 1h), State::half_open);
+    probe(breaker, later + 5s);
+    EXPECT_FALSE(breaker.admits(later + 9999ms));
+    probe(breaker, later + 10s);
+    breaker.answered();
+    EXPECT_EQ(breaker.state(later + 10s), State::closed);
+}
+
+TEST(NetBreaker, ProbesThatHangComeFurtherAndFurtherApart) {
+    Breaker breaker;
+    fail(breaker, 3);
+    auto now = kStart + 1s;
+    for (const auto pause : {5s, 5s, 5s, 8s, 8s}) {  // while failing ones would wait 1, 2, 4, 8, 8
+        probe(breaker, now);
+        EXPECT_FALSE(breaker.admits(now + pause - 1ms));
+        now += pause;
+    }
+}
+
+TEST(NetBreaker, OnlyTheLatestProbeStretchesThePause) {
+    Breaker breaker;
+    fail(breaker, 3);
+    const auto later = kStart + 1s;
+    const Breaker::Probe first = probe(breaker, later);
+    fail(breaker, 5, later);
+    EXPECT_EQ(breaker.state(later), State::half_open) << "calls from before are no probe";
+    EXPECT_EQ(breaker.errors_in_a_row(), 8u);
+    const Breaker::Probe second = probe(breaker, later + 5s);
+    breaker.failed(later + 6s, first, kSettings);
+    EXPECT_EQ(breaker.state(later + 6s), State::half_open) << "it was given up";
+    breaker.failed(later + 6s, second, kSettings);
+    EXPECT_EQ(breaker.state(later + 6s), State::open);
+    EXPECT_EQ(breaker.retry_after(later + 6s), 4s) << "two have failed";
+    breaker.failed(later + 6s, second, kSettings);
+    EXPECT_EQ(breaker.retry_after(later + 6s), 4s);
+}
+
+TEST(NetBreaker, AProbeOfAnEarlierOutageIsNotTheLatest) {
+    Breaker breaker;
+    fail(breaker, 3);
+    const Breaker::Probe old = probe(breaker, kStart + 1s);
+    breaker.answered();
+    fail(breaker, 3, kStart + 2s);
+    probe(breaker, kStart + 3s);
+    breaker.failed(kStart + 3s, old, kSettings);
+    EXPECT_EQ(breaker.state(kStart + 3s), State::half_open);
 }
 
 TEST(NetBreaker, PauseDoublesUpToTheLongest) {
@@ -63,14 +125,13 @@ TEST(NetBreaker, PauseDoublesUpToTheLongest) {
     for (const auto pause : {1s, 2s, 4s, 8s, 8s}) {
         EXPECT_EQ(breaker.retry_after(now), pause);
         now += pause;
-        ASSERT_TRUE(breaker.admits(now));
-        breaker.started(now);
+        const Breaker::Probe made = probe(breaker, now);
         EXPECT_EQ(breaker.retry_after(now), std::min<std::chrono::milliseconds>(pause, 5s))
             << "while the probe is under way";
-        fail(breaker, 1, now);
+        breaker.failed(now, made, kSettings);
         EXPECT_EQ(breaker.state(now), State::open);
     }
-    breaker.started(now + 8s);
+    probe(breaker, now + 8s);
     breaker.answered();
     fail(breaker, 3, now);
     EXPECT_EQ(breaker.retry_after(now), 1s) << "it begins anew";
@@ -85,8 +146,10 @@ TEST(NetBreaker, ErrorsOfCallsFromBeforeStretchNothing) {
 TEST(NetBreaker, ACallThatNeverBeganIsNoProbe) {
     Breaker breaker;
     fail(breaker, 3);
-    breaker.started(kStart + 1s);
-    breaker.abandoned();
+    const Breaker::Probe made = probe(breaker, kStart + 1s);
+    breaker.abandoned(kStart + 1s, 0);
+    EXPECT_FALSE(breaker.admits(kStart + 1s)) << "that was another call";
+    breaker.abandoned(kStart + 1s, made);
     EXPECT_TRUE(breaker.admits(kStart + 1s));
 }
 
@@ -96,15 +159,16 @@ TEST(NetBreaker, SomebodyMayAskForAProbe) {
     EXPECT_EQ(breaker.state(kStart), State::closed);
     fail(breaker, 3);
     breaker.probe_now(kStart);
-    EXPECT_TRUE(breaker.admits(kStart));
-    breaker.started(kStart);
+    probe(breaker, kStart);
     breaker.probe_now(kStart);
     EXPECT_FALSE(breaker.admits(kStart)) << "one at a time";
+    breaker.probe_now(kStart + 5s);
+    EXPECT_TRUE(breaker.admits(kStart + 5s));
 }
 
 TEST(NetBreaker, ZeroErrorsMeanNone) {
     Breaker breaker;
-    for (int i = 0; i < 100; ++i) breaker.failed(kStart, {.errors = 0, .longest = 8s});
+    for (int i = 0; i < 100; ++i) breaker.failed(kStart, 0, {.errors = 0, .longest = 8s});
     EXPECT_TRUE(breaker.admits(kStart));
 }
 
@@ -113,8 +177,8 @@ TEST(NetBreaker, SettingsThatChangeDuringAProbe) {
     for (const std::uint32_t errors : {0u, 100u}) {
         Breaker breaker;
         fail(breaker, 3);
-        breaker.started(kStart + 1s);
-        breaker.failed(kStart + 1s, {.errors = errors, .longest = 8s});
+        const Breaker::Probe made = probe(breaker, kStart + 1s);
+        breaker.failed(kStart + 1s, made, {.errors = errors, .longest = 8s});
         EXPECT_TRUE(breaker.admits(kStart + 1h)) << errors;
         EXPECT_EQ(breaker.state(kStart + 1s), errors == 0 ? State::closed : State::open) << errors;
     }
@@ -141,7 +205,7 @@ protected:
         std::vector<std::uint64_t> ids;
         while (auto next = queues.take(now)) {
             ids.push_back(next->call.id);
-            running.push_back(next->host);
+            running.push_back(next->place);
         }
         return ids;
     }
@@ -160,7 +224,7 @@ protected:
     }
     std::vector<std::uint64_t> deferred() {
         std::vector<Reply> replies;
-        queues.take_deferred(replies);
+        queues.take_returned(replies);
         std::vector<std::uint64_t> ids;
         for (const Reply& reply : replies) {
             EXPECT_EQ(reply.status, 0);
@@ -179,7 +243,7 @@ protected:
     using Ids = std::vector<std::uint64_t>;
     Breaker::Time now = kStart;
     HostQueues queues;
-    std::vector<HostQueues::Host*> running;
+    std::vector<HostQueues::Place> running;
 };
 
 TEST_F(NetDeferred, CallsOfAnOpenHostComeBackOthersLeave) {
@@ -191,6 +255,39 @@ TEST_F(NetDeferred, CallsOfAnOpenHostComeBackOthersLeave) {
     EXPECT_EQ(deferred(), (Ids{10, 12}));
     EXPECT_EQ(deferred(), Ids{}) << "once";
     EXPECT_EQ(queues.waiting(), 0u);
+}
+
+TEST_F(NetDeferred, WhatComesBackSaysWhy) {
+    const auto outage = [this] {
+        add(10, "http://dead/");
+        start();
+        std::vector<Reply> replies;
+        queues.take_returned(replies);
+        EXPECT_EQ(replies.size(), 1u);
+        EXPECT_TRUE(replies.at(0).outage);
+        EXPECT_EQ(replies[0].error, "the circuit breaker of http://dead:80 is open after " +
+                                        std::to_string(replies[0].outage->errors_in_a_row) +
+                                        " errors in a row, the last: no answer");
+        return *replies[0].outage;
+    };
+    open_dead();
+    const Outage first = outage();
+    EXPECT_EQ(first.host, "http://dead:80");
+    EXPECT_EQ(first.errors_in_a_row, 3u);
+    EXPECT_EQ(first.last_error, "no answer");
+    now += 1s;
+    add(11, "http://dead/");
+    ASSERT_EQ(start(), (Ids{11}));
+    end(0);
+    const Outage still = outage();
+    EXPECT_EQ(still.number, first.number);
+    EXPECT_EQ(still.errors_in_a_row, 4u);
+    now += 2s;
+    add(12, "http://dead/");
+    ASSERT_EQ(start(), (Ids{12}));
+    end(200);
+    open_dead();
+    EXPECT_NE(outage().number, first.number);
 }
 
 TEST_F(NetDeferred, WhatWaitedWhenItOpenedComesBack) {
@@ -241,7 +338,7 @@ TEST_F(NetDeferred, WhatWasGivenUpSaysNothingAboutTheHost) {
     for (std::uint64_t id = 0; id < 50; ++id) {
         add(id, "http://a/");
         ASSERT_EQ(start(), (Ids{id}));
-        queues.given_up(running.back());
+        queues.given_up(running.back(), now);
         running.clear();
     }
     add(100, "http://a/");
@@ -288,18 +385,109 @@ TEST_F(NetDeferred, AHostThatOpensInItsTurnLosesIt) {
     EXPECT_EQ(start(), (Ids{101}));
 }
 
-TEST_F(NetDeferred, ManyDeadHostsDoNotStayForEver) {
-    for (std::uint64_t host = 0; host < 3000; ++host) {
-        const std::string url = "http://dead" + std::to_string(host) + "/";
-        for (std::uint64_t id = 0; id < 4; ++id) add(id, url);
-        ASSERT_EQ(start().size(), 4u);
-        for (int i = 0; i < 4; ++i) end(0);
-        add(9, url);
-        ASSERT_EQ(start(), host < 1024 ? Ids{} : (Ids{9})) << host;
-        while (!running.empty()) end(0);
-        deferred();
+TEST_F(NetDeferred, AProbeThatHangsKeepsNobodyOutForLong) {
+    open_dead();
+    now += 1s;
+    add(10, "http://dead/");
+    ASSERT_EQ(start(), (Ids{10}));
+    now += 5s;
+    add(11, "http://dead/");
+    ASSERT_EQ(start(), (Ids{11}));
+    std::swap(running[0], running[1]);
+    end(200);
+    add(12, "http://dead/");
+    EXPECT_EQ(start(), (Ids{12}));
+    end(0);  // the first probe, which nobody waited for
+    EXPECT_EQ(endpoint("http://dead:80").breaker, Endpoint::Breaker::closed);
+}
+
+// All places of the host are taken, by calls from before it opened or by its probe: what waits
+// for one must be told all the same, or it waits for the longest of all timeouts.
+TEST_F(NetDeferred, WhatFindsNoPlaceAtAnOpenHostComesBack) {
+    queues.set_limits(100, 4);
+    for (std::uint64_t id = 1; id <= 4; ++id) add(id, "http://dead/");
+    ASSERT_EQ(start().size(), 4u);
+    for (int i = 0; i < 3; ++i) end(0);
+    now += 1s;
+    queues.set_limits(100, 1);
+    add(10, "http://dead/");
+    EXPECT_EQ(start(), Ids{}) << "the fourth is still there";
+    EXPECT_EQ(queues.waiting(), 1u) << "it may be the next probe";
+    end(200);
+    EXPECT_EQ(start(), (Ids{10}));
+    for (std::uint64_t id = 20; id <= 22; ++id) {
+        end(0);
+        add(id, "http://dead/");
+        ASSERT_EQ(start(), id < 22 ? (Ids{id}) : Ids{});
     }
-    EXPECT_LE(queues.endpoints(now).size(), 1025u);
+    deferred();
+    now += 1s;
+    add(30, "http://dead/");
+    add(31, "http://dead/");
+    EXPECT_EQ(start(), (Ids{30}));
+    EXPECT_EQ(deferred(), (Ids{31}));
+    add(32, "http://dead/");
+    EXPECT_EQ(deferred(), (Ids{32}));
+    EXPECT_EQ(queues.waiting(), 0u);
+}
+
+// ---- hosts that nobody calls --------------------------------------------------------------------
+
+class NetManyHosts : public NetDeferred {
+protected:
+    static constexpr std::uint64_t most = HostQueues::max_idle_hosts;
+    static std::string url(std::uint64_t n) { return "http://host" + std::to_string(n) + "/"; }
+    void kill(std::uint64_t n) {
+        for (std::uint64_t id = 0; id < 3; ++id) add(id, url(n));
+        ASSERT_EQ(start().size(), 3u);
+        for (int i = 0; i < 3; ++i) end(0);
+    }
+    void answer(std::uint64_t n) {
+        add(n, url(n));
+        ASSERT_EQ(start().size(), 1u);
+        end(200);
+    }
+    bool is_shut(std::uint64_t n) {
+        add(1'000'000 + n, url(n));
+        const std::size_t started = start().size();
+        for (std::size_t i = 0; i < started; ++i) end(0);
+        return started == 0 && !deferred().empty();
+    }
+};
+
+TEST_F(NetManyHosts, AllDeadOnesAreRemembered) {
+    for (std::uint64_t n = 0; n < most; ++n) kill(n);
+    for (std::uint64_t n = 0; n < most; ++n) ASSERT_TRUE(is_shut(n)) << n;
+    EXPECT_EQ(queues.endpoints(now).size(), most);
+}
+
+TEST_F(NetManyHosts, ThoseWithoutTroubleAreForgottenFirst) {
+    for (std::uint64_t n = 0; n < 10; ++n) kill(n);
+    for (std::uint64_t n = 10; n < 3 * most; ++n) answer(n);
+    for (std::uint64_t n = 0; n < 10; ++n) EXPECT_TRUE(is_shut(n)) << n;
+    EXPECT_EQ(queues.endpoints(now).size(), most);
+    EXPECT_EQ(endpoint("http://host10:80").calls, 0u);
+    EXPECT_EQ(endpoint("http://host" + std::to_string(3 * most - 1) + ":80").calls, 1u);
+}
+
+TEST_F(NetManyHosts, TheLongestIdleOfTheDeadIsForgottenAndBeginsAnew) {
+    for (std::uint64_t n = 0; n < most; ++n) kill(n);
+    ASSERT_TRUE(is_shut(0)) << "it was asked for, so 1 is the one";
+    kill(most);
+    EXPECT_EQ(queues.endpoints(now).size(), most);
+    EXPECT_TRUE(is_shut(0));
+    EXPECT_FALSE(is_shut(1));
+}
+
+TEST_F(NetManyHosts, OneThatIsCalledIsNotForgotten) {
+    add(1, "http://busy/");
+    ASSERT_EQ(start().size(), 1u);
+    const HostQueues::Place busy = running.back();
+    running.clear();
+    for (std::uint64_t n = 0; n < 2 * most; ++n) answer(n);
+    running.push_back(busy);
+    end(200);
+    EXPECT_EQ(endpoint("http://busy:80").calls, 1u);
 }
 
 }  // namespace

@@ -83,6 +83,53 @@ TEST(NetLimits, DeadHostsDoNotStarveALiveOne) {
     }
 }
 
+TEST(NetLimits, WhatHasNotStartedIsRecalled) {
+    fault::Server server;
+    Settings settings;
+    settings.max_in_flight_per_host = 3;
+    Caller caller(settings);
+    for (std::uint64_t id = 1; id <= 20; ++id) caller.send(make_call(id, server.url("/hold")));
+    ASSERT_TRUE(server.wait_for_held(3));
+    std::vector<IdRange> ids{{1, 10}};
+    caller.client.recall(ids);
+    EXPECT_TRUE(ids.empty());
+    for (const Reply& reply : caller.wait_for(7)) {
+        EXPECT_TRUE(reply.recalled && reply.id >= 4 && reply.id <= 10) << reply.id;
+    }
+    // What was submitted before the recall is covered, also when the thread had no time for it.
+    std::vector<Call> calls;
+    for (std::uint64_t id = 30; id < 40; ++id) calls.push_back(make_call(id, server.url("/hold")));
+    caller.client.submit(calls);
+    ids = {{30, 39}};
+    caller.client.recall(ids);
+    caller.wait_for(17);
+    server.release();
+    caller.wait_for(30);
+    EXPECT_EQ(server.seen().size(), 13u);
+    EXPECT_EQ(caller.client.stats().transport_errors, 0u);
+}
+
+// Nothing happens any more when a host that was quick hangs, and its queue fills all places.
+TEST(NetLimits, AHostThatBecomesSlowGivesPlacesBack) {
+    fault::Server server;
+    Settings settings;
+    settings.max_in_flight_per_host = 2;
+    settings.max_held = 30;
+    Caller caller(settings);
+    caller.ask(make_call(1, server.url("/ok")));
+    caller.replies.clear();
+    for (std::uint64_t id = 0; id < 30; ++id) {
+        caller.send(make_call(id, server.url("/hold"), 10min));
+    }
+    for (const Reply& reply : caller.wait_for(20)) {
+        EXPECT_EQ(reply.status, 0);
+        EXPECT_TRUE(reply.deferred && *reply.deferred >= 1s) << reply.error;
+    }
+    EXPECT_EQ(caller.replies.size(), 20u);
+    server.release();
+    caller.wait_for(30);
+}
+
 // The network thread sleeps when it has nothing to do: who looks at the hosts still sees the last
 // call, and an open breaker become half open by time alone.
 TEST(NetLimits, HostsAreShownWhileTheThreadSleeps) {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace {
 
 using namespace dtm::net;
@@ -70,7 +72,7 @@ TEST(NetQueues, LimitPerHost) {
     ASSERT_TRUE(queues.take(kNow));
     EXPECT_FALSE(queues.take(kNow));
     EXPECT_EQ(queues.waiting(), 2u);
-    queues.finished(first->host, answer(), kNow);
+    queues.finished(first->place, answer(), kNow);
     EXPECT_EQ(queues.take(kNow)->call.id, 2u);
     EXPECT_FALSE(queues.take(kNow));
 }
@@ -102,9 +104,9 @@ TEST(NetQueues, LimitsChangeWhileCallsWait) {
     ASSERT_TRUE(second);
     queues.set_limits(100, 1);
     EXPECT_FALSE(queues.take(kNow));
-    queues.finished(second->host, answer(), kNow);
+    queues.finished(second->place, answer(), kNow);
     EXPECT_FALSE(queues.take(kNow));
-    queues.finished(second->host, answer(), kNow);
+    queues.finished(second->place, answer(), kNow);
     EXPECT_EQ(queues.take(kNow)->call.id, 2u);
 }
 
@@ -115,6 +117,50 @@ TEST(NetQueues, LimitsOfZeroMeanOne) {
     EXPECT_TRUE(queues.take(kNow));
 }
 
+TEST(NetQueues, WhatWaitsIsRecalledByItsNumber) {
+    HostQueues queues;
+    queues.set_limits(100, 1);
+    for (std::uint64_t id = 1; id <= 9; ++id) {
+        Call made = call(id, id % 2 == 0 ? "http://a/" : "http://b/");
+        made.urgent = id > 4;
+        made.probe = id == 8;
+        made.bytes = 1000;
+        queues.add(std::move(made), kNow);
+    }
+    const auto b = queues.take(kNow), a = queues.take(kNow);
+    ASSERT_TRUE(a && b && a->call.id == 6 && b->call.id == 5);
+    queues.recall({{6, 7}, {3, 3}, {6, 6}, {8, 8}, {5, 5}, {100, 200}});
+    std::vector<Reply> replies;
+    queues.take_returned(replies);
+    std::vector<std::uint64_t> ids;
+    for (const Reply& reply : replies) {
+        EXPECT_TRUE(reply.recalled && !reply.deferred && reply.status == 0) << reply.id;
+        EXPECT_EQ(reply.probe, reply.id == 8);
+        ids.push_back(reply.id);
+    }
+    std::ranges::sort(ids);
+    EXPECT_EQ(ids, (std::vector<std::uint64_t>{3, 7, 8}));
+    EXPECT_EQ(queues.waiting(), 4u);
+    EXPECT_EQ(queues.in_flight(), 2u) << "what has started is not recalled";
+    queues.finished(a->place, answer(), kNow);
+    queues.finished(b->place, answer(), kNow);
+    EXPECT_TRUE(queues.take(kNow));
+}
+
+TEST(NetQueues, AHostWhoseCallsAreAllRecalledHasNoTurn) {
+    HostQueues queues;
+    queues.set_limits(1, 1);
+    queues.add(call(1, "http://a/"), kNow);
+    const auto first = queues.take(kNow);
+    queues.add(call(2, "http://b/"), kNow);
+    queues.recall({{1, 2}});
+    queues.finished(first->place, answer(), kNow);
+    EXPECT_FALSE(queues.take(kNow));
+    queues.add(call(3, "http://b/"), kNow);
+    EXPECT_EQ(queues.take(kNow)->call.id, 3u);
+    EXPECT_EQ(queues.waiting(), 0u);
+}
+
 TEST(NetQueues, ManyHostsDoNotStayForEver) {
     HostQueues queues;
     queues.set_limits(10, 10);
@@ -122,7 +168,7 @@ TEST(NetQueues, ManyHostsDoNotStayForEver) {
         queues.add(call(id, "http://host" + std::to_string(id) + "/"), kNow);
         const auto next = queues.take(kNow);
         ASSERT_TRUE(next);
-        queues.finished(next->host, answer(), kNow);
+        queues.finished(next->place, answer(), kNow);
     }
     EXPECT_EQ(queues.in_flight(), 0u);
 }

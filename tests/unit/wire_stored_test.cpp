@@ -173,6 +173,10 @@ TEST(WireStored, ProgressRoundTrip) {
     state.branches[1].compensate.errors = 7;
     state.branches[1].compensate.next = Time(Micros(-1));
     state.branches[2].compensate.finished = Time(Micros(0));
+    state.branches[2].action.kept_back = {core::Hold::breaker, "its \"host\" is dead",
+                                          Time(Micros(7))};
+    state.branches[3].action.kept_back = {core::Hold::pause, "", Time(Micros(0))};
+    state.branches[3].compensate.kept_back = {core::Hold::crowd, "full", Time(Micros(-1))};
     state.query.attempts = 2;
     state.query.next = Time(Micros(1763694000000000));
     const std::string text = encode_progress(state);
@@ -195,6 +199,10 @@ TEST(WireStored, ProgressText) {
     state.branches[0].action.finished = Time(Micros(5));
     state.branches[1].action.in_flight = true;  // never stored
     EXPECT_EQ(encode_progress(state), R"({"b":[{"r":1,"a":{"s":"succeed","n":1,"f":5}},{}]})");
+    state.branches[1].action.kept_back = {core::Hold::breaker, "dead", Time(Micros(9))};
+    EXPECT_EQ(
+        encode_progress(state),
+        R"({"b":[{"r":1,"a":{"s":"succeed","n":1,"f":5}},{"a":{"k":{"w":"breaker","r":"dead","t":9}}}]})");
     EXPECT_EQ(encode_progress(core::State()), R"({"b":[]})");
 }
 
@@ -246,6 +254,14 @@ TEST(WireStored, ProgressToleratesWhatANewerVersionAdds) {
     EXPECT_EQ(state.branches[0].action.attempts, 1u);
 }
 
+TEST(WireStored, ReasonsThatANewerVersionKnows) {
+    const core::Request request = full_request();
+    core::State state;
+    decode_progress(request, R"({"b":[{"a":{"k":{"w":"moon","r":"full","x":1}}},{},{},{}]})",
+                    state);
+    EXPECT_EQ(state.branches[0].action.kept_back->reason, "full");
+}
+
 TEST(WireStored, DamagedProgressIsRefusedAndChangesNothing) {
     core::Request request = full_request();
     for (const char* text :
@@ -253,7 +269,8 @@ TEST(WireStored, DamagedProgressIsRefusedAndChangesNothing) {
           R"({"b":[{},{},{},{},{}]})", R"({"b":[{},{},{},1]})", R"({"b":[{"a":1},{},{},{}]})",
           R"({"b":[{"a":{"s":"done"}},{},{},{}]})", R"({"b":[{"a":{"n":-1}},{},{},{}]})",
           R"({"b":[{"a":{"n":4294967296}},{},{},{}]})", R"({"b":[{"a":{"t":1.5}},{},{},{}]})",
-          R"({"b":[{"a":{"l":1}},{},{},{}]})", R"({"b":[{},{},{},{}]}x)"}) {
+          R"({"b":[{"a":{"l":1}},{},{},{}]})", R"({"b":[{"a":{"k":1}},{},{},{}]})",
+          R"({"b":[{},{},{},{}]}x)"}) {
         core::State state = state_for(request);
         const core::State before = state;
         EXPECT_THROW(decode_progress(request, text, state), std::runtime_error) << text;
