@@ -105,6 +105,8 @@ State initial_state(const Request& request, Status status, Time create_time) {
 
 State recovered_fresh_state(const Request& request, Status status, Time create_time) {
     State state = initial_state(request, status, create_time);
+    // A tcc or xa that was given up before anything was written has confirmed nothing.
+    if (is_two_phase(request.type) && status == Status::aborting) return state;
     for (BranchState& b : state.branches) b.may_have_run = true;
     return state;
 }

@@ -3,6 +3,8 @@
 // back, so a crash only ever repeats a question or a delivery.
 #include "core/round.hpp"
 
+#include <algorithm>
+
 namespace dtm::core {
 namespace {
 
@@ -27,14 +29,18 @@ void take_query_answer(Round& r, const Answer& answer) {
 
 void ask(Round& r) {
     const auto end = deadline(r.request, r.state(), r.policy);
-    if (end && r.now < *end) return r.wake_at(*end);
+    // Asked once, its time had come, whatever instant this is asked for (next_due).
+    const bool asked = r.state().query.next.has_value();
+    if (end && !asked && r.now < *end) return r.wake_at(*end);
     // Without a URL the message is committed by its timeout (D9).
     if (r.attempt(0, Op::query)) r.move(Trigger::query_success);
 }
 
 void deliver(Round& r) {
     const Time start = r.state().create_time + bounded(r.request.options.delay);
-    if (r.now < start) return r.wake_at(start);
+    const bool begun = std::ranges::any_of(
+        r.state().branches, [](const BranchState& b) { return b.action.attempts > 0; });
+    if (!begun && r.now < start) return r.wake_at(start);
     if (r.attempt_actions()) r.move(Trigger::all_succeeded);
 }
 

@@ -88,7 +88,7 @@ std::size_t Coordinator::room() const {
 }
 
 long Coordinator::idle_ms() const {
-    if (!touched_.empty() || (server_ && server_->anything_to_do())) return 0;
+    if (taken_up_ || !touched_.empty() || (server_ && server_->anything_to_do())) return 0;
     if (settler_.more() || actives_.anything_reloadable() || actives_.anything_undelivered()) {
         return 0;
     }
@@ -389,6 +389,7 @@ void Coordinator::send() {
 
 void Coordinator::turn() {
     const core::Time now = pg::now();
+    taken_up_ = false;
     look_around(now);
     show_endpoints(now);
     take_answers(now);

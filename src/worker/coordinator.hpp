@@ -84,6 +84,9 @@ private:
     std::deque<std::string> hints_;              // of sessions, that wait for room
     std::unordered_set<std::string> asked_for_;  // in this turn, by a session; see accept()
     std::vector<std::string> loading_;           // not empty: the load failed half way
+    // This turn's requests brought new work, which may have ended already (no branch, no URL): the
+    // next turn writes that down.
+    bool taken_up_ = false;
     std::vector<std::string> again_;  // to be loaded again: a lock or the server was in the way
     std::vector<Unreadable> unreadable_;
     std::optional<core::Time> last_sweep_;

@@ -93,6 +93,7 @@ void Coordinator::take_up(core::Time now) {
             touched_.push_back(gid);
         } else if (row.status != core::Status::prepared && room() > 0) {
             actives_.add(row, now);
+            taken_up_ = true;
         }
     }
 }
