@@ -102,7 +102,6 @@ TEST(Routes, OperatorsCanBeLockedOut) {
 
 TEST(Routes, LastSlashIsRedirected) {
     for (const Entry& e : kCatalogue) {
-        if (e.route == Route::delete_topic) continue;
         SCOPED_TRACE(e.word);
         const Match found = match(e.method, path_of(e) + "/", true);
         EXPECT_FALSE(found.route);
@@ -128,7 +127,7 @@ TEST(Routes, TopicIsTheLastWord) {
     EXPECT_EQ(match("DELETE", "/api//dtmsvr/topic//orders", true).topic, "orders");
     EXPECT_EQ(match("DELETE", "/api/dtmsvr/topic/a.b c", true).topic, "a.b c");
     for (const char* path : {"/api/dtmsvr/topic", "/api/dtmsvr/topic/", "/api/dtmsvr/topic//",
-                             "/api/dtmsvr/topic/a/b", "/api/dtmsvr/topic/a/"}) {
+                             "/api/dtmsvr/topic/a/b", "/api/dtmsvr/topic/a/b/"}) {
         SCOPED_TRACE(path);
         const Match found = match("DELETE", path, true);
         expect_nothing(found);
