@@ -30,8 +30,11 @@ constexpr std::chrono::milliseconds open_again_after{1000};
 constexpr std::chrono::milliseconds accept_again_after{100};
 constexpr std::chrono::milliseconds memory_again_after{10};
 
-// So much happens before somebody else has a turn: calls, and the requests that have come.
+// So much happens before somebody else has a turn: calls, and the requests that have come. A
+// handshake of TLS takes as long as a hundred requests.
 constexpr int max_events_per_run = 256;
+constexpr int events_between_looks = 16;
+constexpr std::chrono::milliseconds max_run{10};
 constexpr int max_accepts_at_once = 64;
 
 }  // namespace
@@ -271,7 +274,11 @@ void HttpServer::Impl::run(Time until) {
         wake_at(deadline(until));
         events += static_cast<int>(io.run_one());
     }
-    for (; events < max_events_per_run && !quiet; ++events) quiet = io.poll_one() == 0;
+    const Time end = Clock::now() + max_run;
+    for (; events < max_events_per_run && !quiet; ++events) {
+        if (events % events_between_looks == 0 && Clock::now() > end) break;
+        quiet = io.poll_one() == 0;
+    }
 }
 
 HttpServer::HttpServer(int calls_fd) : impl_(std::make_unique<Impl>(calls_fd)) {}
