@@ -175,7 +175,9 @@ Finding orders() {
     const store::Control control = store::control();
     if (control.everything_paused) paused.add("everything (" + *control.everything_paused + ")");
     for (const std::string& host : control.paused_hosts) paused.add(host);
-    for (const auto& [from, to] : control.redirects) redirected.add(from + " to " + to);
+    for (const auto& [from, to] : control.redirects) {
+        redirected.add(std::string(from).append(" to ").append(to));
+    }
     std::string finding;
     if (paused.count() > 0) finding = "paused: " + paused.text();
     if (redirected.count() > 0) {

@@ -305,7 +305,8 @@ void HostQueues::recall(std::vector<IdRange> ids) {
         return behind != ids.begin() && id <= std::prev(behind)->last;
     };
     std::vector<Host*> emptied;
-    for (auto& [key, host] : hosts_) {
+    for (auto& entry : hosts_) {
+        Host& host = entry.second;
         if (host.nobody_waits()) continue;
         for (std::deque<Waiting>* queue : {&host.urgent, &host.waiting}) {
             std::erase_if(*queue, [&](const Waiting& w) {
