@@ -34,7 +34,7 @@ OUR_CXXFLAGS = -std=c++20 $(WARNINGS) -fvisibility=hidden -fvisibility-inlines-h
 ifdef CRASH_POINTS
 OUR_CXXFLAGS += -DDTM_CRASH_POINTS -g0
 endif
-SHLIB_LINK = -lcurl -lssl -lcrypto -lstdc++ -pthread
+SHLIB_LINK = -lcurl -lprometheus-cpp-core -lssl -lcrypto -lstdc++ -pthread
 EXTRA_CLEAN = build results regression.diffs regression.out output_iso log tmp_check
 
 PG_CONFIG ?= pg_config
@@ -111,6 +111,7 @@ demo:        ## a transfer between two services, in a throw-away PostgreSQL
 	@tests/demo/run
 bench: deps-test ## measure throughput and latency
 	@tests/bench/run
+	@tests/bench/http --compare-inserts
 	@tests/bench/barrier
 
 FORMATTED = $(shell find src tests -name '*.cpp' -o -name '*.hpp')

@@ -87,6 +87,7 @@ DTM_FUNCTION(dtm_concern_of) {
     if (!PG_ARGISNULL(4)) due = pg::from_timestamptz(PG_GETARG_TIMESTAMPTZ(4));
     row.request = api::view_arg(fcinfo, 5);
     if (!PG_ARGISNULL(6)) row.progress = api::view_arg(fcinfo, 6);
+    row.registered = api::registered_of(row.gid, row.trans_type, GetUserId());
     if (const auto found = api::concern(row, pg::opt_text_arg(fcinfo, 7), due)) {
         pg::Args values;
         values.text(std::string_view(found->reason)).text(std::string_view(found->remedy));

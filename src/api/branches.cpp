@@ -18,6 +18,7 @@ DTM_FUNCTION(dtm_branches_of) {
     if (!PG_ARGISNULL(4)) row.finish_time = pg::from_timestamptz(PG_GETARG_TIMESTAMPTZ(4));
     row.request = api::view_arg(fcinfo, 5);
     if (!PG_ARGISNULL(6)) row.progress = api::view_arg(fcinfo, 6);
+    row.registered = api::registered_of(row.gid, row.trans_type, GetUserId());
     const api::Progress progress = api::read_progress(row);
     for (const api::Operation& o : api::operations(progress)) {
         pg::Args values;

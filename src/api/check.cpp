@@ -3,6 +3,7 @@
 #include "api/dispatch.hpp"
 #include "api/result.hpp"
 #include "api/version.hpp"
+#include "hub/listener.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
 #include "store/access.hpp"
@@ -207,6 +208,36 @@ Finding barrier(const store::Health& h, pg::UnixTime now) {
     return {"ok", "barrier", "rows are kept for " + kept, ""};
 }
 
+Finding api_server() {
+    const char* listen = hub::settings.http_listen;
+    const char* database = hub::settings.api_database;
+    const bool wanted = listen != nullptr && *listen != '\0';
+    const bool named = database != nullptr && *database != '\0';
+    if (!wanted && !named) return {"ok", "API server", "off: dtm.http_listen is empty", ""};
+    if (!wanted || !named) {
+        return {"warning", "API server",
+                wanted ? "dtm.http_listen is set, and dtm.api_database is not: nobody listens"
+                       : "dtm.api_database is set, and dtm.http_listen is not: nobody listens",
+                "Set both, or none."};
+    }
+    const auto state = hub::listener();
+    if (state && !state->trouble.empty()) {
+        return {"error", "API server", "nobody listens: " + state->trouble,
+                "Remove the cause; the address is tried again every second, files are read again "
+                "after pg_reload_conf()."};
+    }
+    if (state && !state->listening.empty()) {
+        return {"ok", "API server",
+                "listens at " + state->listening + ", " +
+                    counted(state->connections, "connection is", "connections are") + " open",
+                ""};
+    }
+    return {"error", "API server",
+            "nobody listens at " + std::string(listen) + " for database " + in_quotes(database),
+            "The coordinator of that database listens: is there such a database, with the "
+            "extension, and does its coordinator run?"};
+}
+
 Finding encoding() {
     if (GetDatabaseEncoding() == PG_UTF8) return {"ok", "encoding", "the database is in UTF8", ""};
     return {"warning", "encoding",
@@ -219,9 +250,9 @@ std::vector<Finding> check() {
     const store::AsOwner as_owner;
     const pg::UnixTime now = pg::now();
     const store::Health h = store::health(now - late_after());
-    return {library(h),       version(h),      launcher(), coordinator(), worker_processes(),
-            late_rows(h),     attention(h),    alerts(),   durability(h), replication(h),
-            prepared(h, now), barrier(h, now), encoding()};
+    return {library(h),       version(h),      launcher(),   coordinator(), worker_processes(),
+            late_rows(h),     attention(h),    alerts(),     durability(h), replication(h),
+            prepared(h, now), barrier(h, now), api_server(), encoding()};
 }
 
 }  // namespace

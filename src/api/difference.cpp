@@ -2,6 +2,7 @@
 #include "api/difference.hpp"
 
 #include "api/result.hpp"
+#include "store/merge.hpp"
 #include "wire/stored.hpp"
 
 namespace dtm::api {
@@ -40,6 +41,7 @@ std::string difference(const store::Row& stored, const core::Request& now) {
     }
     try {
         const core::Request was = wire::decode_request(now.gid, now.type, stored.request);
+        if (!store::has_steps(now)) return "The options differ.";
         if (was.branches.size() != now.branches.size() ||
             was.payloads.size() != now.payloads.size()) {
             return "The stored transaction calls " +

@@ -3,11 +3,11 @@
 #include "api/dispatch.hpp"
 #include "api/progress.hpp"
 #include "api/result.hpp"
-#include "api/stored_progress.hpp"
 #include "core/decide.hpp"
 #include "hub/pending.hpp"
 #include "hub/settings.hpp"
 #include "store/access.hpp"
+#include "store/stored_answer.hpp"
 
 #include <algorithm>
 
@@ -39,7 +39,7 @@ public:
     Explainer(const store::Stored& row, pg::UnixTime now)
         : row_(row),
           now_(now),
-          progress_(read_progress(texts_of(row))),
+          progress_(read_progress(store::texts_of(row))),
           all_(operations(progress_)) {}
 
     std::vector<std::string> lines() {
@@ -52,18 +52,21 @@ public:
             // In the order in which things happen: action first.
             if (o.op == Op::compensate) continue;
             show(o, true);
-            if (undoing() && o.op == Op::action) show_compensation(o.index);
+            if (undoing() && o.branch) show_compensation(o.index);
         }
         lines_.push_back(conclusion());
         return std::move(lines_);
     }
 
 private:
+    // A step of a workflow: its client has done it.
+    static bool recorded(const Operation& o) { return !o.branch && o.op != Op::query; }
+    bool is(core::TransType type) const { return progress_.request.type == type; }
     bool undoing() const {
-        return progress_.request.type == core::TransType::saga &&
-               (progress_.state.status == Status::aborting ||
-                progress_.state.status == Status::failed);
+        return !is(core::TransType::msg) && (progress_.state.status == Status::aborting ||
+                                             progress_.state.status == Status::failed);
     }
+    bool undone(std::uint32_t i) const { return core::is_undone(progress_.request, branch(i)); }
     const core::BranchState& branch(std::uint32_t i) const { return progress_.state.branches[i]; }
     const std::string& id(std::uint32_t i) const { return progress_.request.branches[i].branch_id; }
 
@@ -78,10 +81,10 @@ private:
         std::string label = with_id ? std::string(o.branch_id()) : "";
         label.resize(std::max(width_, label.size()), ' ');
         std::string op(o.op_name());
-        op.resize(10, ' ');
+        op.resize(std::max<std::size_t>(op.size(), 10), ' ');
         line += label + "  " + op + "  ";
-        line += o.url.empty() ? "(no URL)" : std::string(o.url);
-        line += "  " + state_of(o);
+        if (!recorded(o)) line += (o.url.empty() ? "(no URL)" : std::string(o.url)) + "  ";
+        line += state_of(o);
         lines_.push_back(std::move(line));
         if (!o.life->last_answer.empty() && o.life->status != BranchStatus::succeed) {
             lines_.push_back(std::string(width_ + 4, ' ') +
@@ -97,6 +100,7 @@ private:
 
     std::string state_of(const Operation& o) const {
         const core::OpState& life = *o.life;
+        if (recorded(o)) return std::string(core::to_string(life.status)) + " (as its client says)";
         if (life.status == BranchStatus::succeed) {
             return o.url.empty() ? "succeed (without a call)" : "succeed (" + attempts(life) + ")";
         }
@@ -116,19 +120,20 @@ private:
 
     // What this operation waits for, apart from its time; "" when it is its turn.
     std::string blocker(const Operation& o) const {
+        if (recorded(o)) return "recorded by its client";
         const Status status = progress_.state.status;
         if (core::is_final(status)) {
-            const bool never = o.op == Op::compensate && !branch(o.index).may_have_run;
+            const bool never = o.op == Op::compensate && !undone(o.index);
             return never ? "not needed" : "not called any more";
         }
         if (o.op == Op::query) return "";
         if (o.op == Op::action) {
             if (status == Status::aborting) return "not called any more";
-            if (status == Status::prepared) return "waits for the message to be submitted";
+            if (status == Status::prepared) return "waits for the submit";
             return predecessors(o.index);
         }
         if (status != Status::aborting) return "not needed so far";
-        if (!branch(o.index).may_have_run) return "not needed: the action never ran";
+        if (!undone(o.index)) return "not needed: the action never ran";
         return successors(o.index);
     }
 
@@ -142,7 +147,10 @@ private:
             if (!open_action(p)) return;
             names += (names.empty() ? "waits for " : ", ") + id(p);
         };
-        if (!progress_.request.options.concurrent && i > 0) name(i - 1);  // one after the other
+        // One after the other; those of a tcc from the last one on.
+        const bool backwards = is(core::TransType::tcc);
+        const bool first = backwards ? i + 1 == progress_.request.branches.size() : i == 0;
+        if (!progress_.request.options.concurrent && !first) name(backwards ? i + 1 : i - 1);
         if (!names.empty()) return names;
         for (const std::uint32_t p : progress_.request.branches[i].after) name(p);
         return names;
@@ -150,8 +158,9 @@ private:
 
     std::string successors(std::uint32_t i) const {
         const auto to_be_undone = [&](std::uint32_t k) {
-            return branch(k).may_have_run && branch(k).compensate.status != BranchStatus::succeed;
+            return undone(k) && branch(k).compensate.status != BranchStatus::succeed;
         };
+        const bool forwards = is(core::TransType::xa);
         const auto count = static_cast<std::uint32_t>(progress_.request.branches.size());
         std::string names;
         for (std::uint32_t k = 0; k < count; ++k) {
@@ -159,7 +168,7 @@ private:
             const auto& after = progress_.request.branches[k].after;
             const bool concurrent = progress_.request.options.concurrent;
             const bool builds_on_it = std::find(after.begin(), after.end(), i) != after.end();
-            if (concurrent ? !builds_on_it : k < i) continue;
+            if (concurrent ? !builds_on_it : (k < i) != forwards) continue;
             names += (names.empty() ? "waits until these are undone: " : ", ") + id(k);
         }
         return names;
@@ -202,7 +211,21 @@ private:
             if (o.life->status != BranchStatus::prepared || !blocker(o).empty()) continue;
             return "the call of " + o.name() + " is in flight or about to be made";
         }
+        if (!row_.next_cron_time) return waits_for_client();
         return "the coordinator is about to look at it";
+    }
+
+    // Of what is prepared: the next move is its client's.
+    std::string waits_for_client() const {
+        std::string text = is(core::TransType::workflow)
+                               ? "its client is at work"
+                               : "its client has neither submitted nor aborted it";
+        if (is(core::TransType::saga)) return "its client has not submitted it";
+        if (!row_.next_cron_time) return text;
+        text += is(core::TransType::workflow) ? "; it is called back in "
+                : is(core::TransType::msg)    ? "; query_prepared is asked in "
+                                              : "; it is rolled back in ";
+        return text + when(*row_.next_cron_time);
     }
 
     // The earliest time at which something happens, when nothing can before.
@@ -224,6 +247,7 @@ private:
             return text + "; next call in " + when(*next->life->next);
         }
         if (!row_.next_cron_time || *row_.next_cron_time <= now_) return "";
+        if (progress_.state.status == Status::prepared) return waits_for_client();
         const auto delay = progress_.request.options.delay;
         if (delay.count() > 0 && row_.create_time + delay > now_) {
             return "it is delayed by " + duration_text(delay) + "; first call in " +

@@ -25,6 +25,9 @@ struct Function {
 constexpr Function functions[] = {
     {submit, false, "dtm_submit(jsonb)"},
     {submit, false, "dtm_submit(text, jsonb[], text, jsonb)"},
+    {submit, false, "dtm_prepare(jsonb)"},
+    {submit, false, "dtm_abort(text, text)"},
+    {submit, false, "dtm_register_branch(jsonb)"},
     {submit, false, "dtm_step(text, text, jsonb, integer[])"},
     {submit, false, "dtm_new_gid()"},
     {submit | observe | admin, false, "dtm_query(text)"},

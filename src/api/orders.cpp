@@ -42,8 +42,8 @@ void refuse_both(const std::optional<std::string>& gid, const std::optional<std:
 store::Locked lock(std::string_view gid, Oid viewer, const char* wish) {
     auto row = store::lock_for_verb(gid, viewer);
     if (!row) unknown_gid(gid);
-    const auto status = core::parse_status(row->status);
-    if (status && core::is_final(*status)) already_final(gid, row->status, wish);
+    const auto status = core::parse_status(row->status_word);
+    if (status && core::is_final(*status)) already_final(gid, row->status_word, wish);
     return std::move(*row);
 }
 

@@ -1,91 +1,19 @@
 // See progress.hpp.
 #include "api/progress.hpp"
 
-#include "core/decide.hpp"
-#include "pg/call.hpp"
-#include "wire/branch_call.hpp"
-#include "wire/stored.hpp"
+#include "store/access.hpp"
+#include "store/lookup.hpp"
+#include "store/registered.hpp"
 
 namespace dtm::api {
 
-namespace {
-
-using core::Op;
-
-// The coordinator leaves progress out when every action succeeded at its first call.
-void fill_clean_success(Progress& p, const RowTexts& row) {
-    p.state = core::initial_state(p.request, core::Status::succeed, row.create_time);
-    for (std::size_t i = 0; i < p.state.branches.size(); ++i) {
-        core::BranchState& b = p.state.branches[i];
-        b.may_have_run = true;
-        b.action.status = core::BranchStatus::succeed;
-        b.action.attempts = p.request.branches[i].action.empty() ? 0 : 1;
-        b.action.finished = row.finish_time;
-    }
-}
-
-void decode(Progress& p, const RowTexts& row) {
-    const auto type = core::parse_trans_type(row.trans_type);
-    const auto status = core::parse_status(row.status);
-    if (!type) throw std::runtime_error("unknown trans_type " + std::string(row.trans_type));
-    if (!status) throw std::runtime_error("unknown status " + std::string(row.status));
-    p.request = wire::decode_request(row.gid, *type, row.request);
-    if (row.progress) {
-        p.state.status = *status;
-        p.state.create_time = row.create_time;
-        wire::decode_progress(p.request, *row.progress, p.state);
-    } else if (*status == core::Status::succeed) {
-        fill_clean_success(p, row);
-    } else {
-        p.state = core::recovered_fresh_state(p.request, *status, row.create_time);
-    }
-}
-
-}  // namespace
-
-Progress read_progress(const RowTexts& row) {
-    Progress p;
-    try {
-        decode(p, row);
-    } catch (const pg::PgError&) {
-        throw;
-    } catch (const std::bad_alloc&) {
-        throw;
-    } catch (const std::exception& e) {
-        p = Progress{};
-        p.unreadable = e.what();
-    }
-    return p;
-}
-
-std::vector<Operation> operations(const Progress& p) {
-    std::vector<Operation> all;
-    if (!p.unreadable.empty()) return all;
-    if (p.state.query.attempts > 0) {
-        all.push_back({nullptr, 0, Op::query, &p.state.query, true, p.request.query_prepared});
-    }
-    for (std::uint32_t i = 0; i < p.request.branches.size(); ++i) {
-        const core::Branch& branch = p.request.branches[i];
-        const core::BranchState& state = p.state.branches[i];
-        if (p.request.type == core::TransType::saga) {
-            all.push_back({&branch, i, Op::compensate, &state.compensate,
-                           state.compensate.attempts > 0, branch.compensate});
-        }
-        all.push_back({&branch, i, Op::action, &state.action, state.may_have_run, branch.action});
-    }
-    return all;
-}
-
-const Operation* worst(const std::vector<Operation>& all, const core::State& state,
-                       std::uint32_t at_least) {
-    const Operation* found = nullptr;
-    for (const Operation& o : all) {
-        // Once a saga is undone, the errors of its actions are history.
-        if (state.status == core::Status::aborting && o.op == Op::action) continue;
-        if (o.life->status != core::BranchStatus::prepared || o.life->errors < at_least) continue;
-        if (found == nullptr || o.life->errors > found->life->errors) found = &o;
-    }
-    return found;
+std::vector<wire::Registration> registered_of(std::string_view gid, std::string_view trans_type,
+                                              Oid viewer) {
+    const auto type = core::parse_trans_type(trans_type);
+    if (!type || !store::has_registered(*type)) return {};
+    const store::AsOwner as_owner;
+    if (!store::find_status(gid, viewer)) return {};
+    return store::registrations(gid, *type, true);
 }
 
 }  // namespace dtm::api

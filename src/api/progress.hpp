@@ -1,56 +1,23 @@
-// What a row of dtm.trans says about its branches. They are not stored one by one: request and
-// progress are decoded, and what a missing progress means (fresh, or a clean success) is known here
-// only. A text that cannot be decoded is a fact to show, not an error: the views must go on showing
-// the others.
+// The rows of dtm.trans as the functions and views of this room read them: wire/progress.hpp.
 #pragma once
 
-#include "core/types.hpp"
 #include "pg/time.hpp"
-
-#include <optional>
-#include <string>
-#include <string_view>
-#include <vector>
+#include "wire/progress.hpp"
 
 namespace dtm::api {
 
-struct RowTexts {
-    std::string_view gid;
-    std::string_view trans_type;
-    std::string_view status;
-    pg::UnixTime create_time{};
-    std::optional<pg::UnixTime> finish_time;
-    std::string_view request;
-    std::optional<std::string_view> progress;
-};
+static_assert(std::is_same_v<pg::UnixTime, core::Time>);
 
-struct Progress {
-    core::Request request;
-    core::State state;
-    std::string unreadable;  // why, when it could not be decoded; then the rest is empty
-};
+using wire::Operation;
+using wire::operations;
+using wire::Progress;
+using wire::read_progress;
+using wire::RowTexts;
+using wire::worst;
 
-Progress read_progress(const RowTexts&);
-
-// One branch operation, in dtm's order: of a saga's branch the compensation comes first.
-struct Operation {
-    const core::Branch* branch;  // null for the question of a message (branch 00)
-    std::uint32_t index;
-    core::Op op;
-    const core::OpState* life;
-    bool may_have_run;
-    std::string_view url;
-
-    std::string_view branch_id() const {
-        return branch ? std::string_view(branch->branch_id) : "00";
-    }
-    std::string_view op_name() const { return op == core::Op::query ? "msg" : core::to_string(op); }
-    std::string name() const { return std::string(branch_id()) + " " + std::string(op_name()); }
-};
-// Points into the progress.
-std::vector<Operation> operations(const Progress&);
-
-// The open operation with the most consecutive errors; null when there are fewer than `at_least`.
-const Operation* worst(const std::vector<Operation>&, const core::State&, std::uint32_t at_least);
+// For a function that is given the columns of a row by a query: its registered branches, if
+// `viewer` may see the row, as that query's snapshot shows them. Opens its own scopes.
+std::vector<wire::Registration> registered_of(std::string_view gid, std::string_view trans_type,
+                                              Oid viewer);
 
 }  // namespace dtm::api

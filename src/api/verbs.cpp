@@ -12,6 +12,8 @@
 #include "hub/settings.hpp"
 #include "store/access.hpp"
 #include "store/control.hpp"
+#include "store/hurry.hpp"
+#include "wire/branch_call.hpp"
 #include "wire/stored.hpp"
 
 #include <algorithm>
@@ -23,42 +25,31 @@ namespace {
 store::Locked lock(std::string_view gid, Oid viewer, std::string_view wish) {
     auto row = store::lock_for_verb(gid, viewer);
     if (!row) unknown_gid(gid);
-    const auto status = core::parse_status(row->status);
-    if (status && core::is_final(*status)) already_final(gid, row->status, wish);
+    const auto status = core::parse_status(row->status_word);
+    if (status && core::is_final(*status)) already_final(gid, row->status_word, wish);
     return std::move(*row);
 }
 
 Progress progress_of(std::string_view gid, const store::Locked& row) {
     RowTexts texts;
     texts.gid = gid;
-    texts.trans_type = row.trans_type;
-    texts.status = row.status;
+    texts.trans_type = row.type_word;
+    texts.status = row.status_word;
     texts.create_time = row.create_time;
     texts.request = row.request;
     if (row.progress) texts.progress = *row.progress;
+    texts.registered = row.registered;
     return read_progress(texts);
 }
 
-// When the row has to be looked at: not before something can be done, or it would be looked at
-// again and again.
-pg::UnixTime due_of(const Progress& progress, pg::UnixTime now) {
-    return std::max(now,
-                    core::next_due(progress.request, progress.state, hub::policy()).value_or(now));
-}
-
-struct Hurried {
-    std::optional<std::string> progress;  // none: the stored one says it
-    pg::UnixTime due;
-};
-// What the row says when all that waits for a retry does so no longer. What waits for something
-// else (a delay) is not hurried.
-Hurried hurried(std::string_view gid, const store::Locked& row, pg::UnixTime now) {
-    Progress progress = progress_of(gid, row);
-    if (!progress.unreadable.empty()) return {std::nullopt, now};
-    core::retry_now(progress.state, now);
-    Hurried done{std::nullopt, due_of(progress, now)};
-    if (row.progress) done.progress = wire::encode_progress(progress.state);
-    return done;
+// One that cannot be read is looked at again: another version may read it.
+store::Hurried hurried(const store::Locked& row, pg::UnixTime now) {
+    if (row.unreadable) return {std::nullopt, now};
+    try {
+        return store::hurried_up(row, now, hub::policy());
+    } catch (const std::runtime_error&) {  // of its texts
+        return {std::nullopt, now};
+    }
 }
 
 // False: nothing was waiting for its time, so nothing is changed.
@@ -77,8 +68,8 @@ bool retry_now(std::string_view gid) {
             gid);  // due, but its coordinator may be letting it rest after a failed write
         return false;
     }
-    const Hurried row_now = hurried(gid, row, now);
-    if (!row.attention && row_now.due > now) return false;
+    const store::Hurried row_now = hurried(row, now);
+    if (!row.attention && (!row_now.due || *row_now.due > now)) return false;
     store::make_due(gid, row_now.progress, row_now.due, now);
     store::record_event(gid, "retry_now", role, "");
     DTM_CRASH_POINT("api.retry_now_written");
@@ -95,12 +86,12 @@ std::string force_stop(std::string_view gid) {
     // A row that this version cannot read is none that it can drive: it may be ended all the same.
     if (progress.unreadable.empty() && !core::force_stop(progress.request, progress.state)) {
         throw pg::SqlError("TD003", "transaction " + in_quotes(gid) + " cannot be stopped",
-                           "dtm.state_transitions() has no such step for a " + row.trans_type +
-                               " with status " + row.status + ".");
+                           "dtm.state_transitions() has no such step for a " + row.type_word +
+                               " with status " + row.status_word + ".");
     }
     const auto status = core::to_string(core::Status::failed);
     store::stop(gid, status, "dtm_force_stop by role " + role, pg::now());
-    store::record_event(gid, "force_stop", role, "status was " + row.status);
+    store::record_event(gid, "force_stop", role, "status was " + row.status_word);
     DTM_CRASH_POINT("api.force_stop_written");
     hub::pending_add(gid);
     return std::string(status);
@@ -135,13 +126,17 @@ std::string skip(const std::string& gid, const std::string& branch_id,
     const std::string note = with_reason("skipped by " + role, reason);
     const bool forward = progress.state.status == core::Status::submitted;
     if (!core::skip(progress.request, progress.state, branch, now, note)) {
-        throw pg::SqlError(
-            "TD003", "branch " + branch_id + " of " + in_quotes(gid) + " has nothing open",
-            "The transaction is " + row.status + ".", "dtm_explain(gid) shows what it waits for.");
+        throw pg::SqlError("TD003",
+                           "branch " + branch_id + " of " + in_quotes(gid) + " has nothing open",
+                           "The transaction is " + row.status_word + ".",
+                           "dtm_explain(gid) shows what it waits for.");
     }
     // A paused transaction stays paused; another one goes on at once, if it can.
-    store::write_progress(gid, wire::encode_progress(progress.state), due_of(progress, now), now);
-    const std::string op(core::to_string(forward ? core::Op::action : core::Op::compensate));
+    auto due = core::next_due(progress.request, progress.state, hub::policy());
+    if (due) due = std::max(*due, now);
+    store::write_progress(gid, wire::encode_progress(progress.state), due, now);
+    const std::string op(
+        wire::op_name(progress.request, forward ? core::Op::action : core::Op::compensate));
     store::record_event(gid, "skip", role, with_reason(op + " of branch " + branch_id, reason));
     DTM_CRASH_POINT("api.skip_written");
     hub::pending_add(gid);
@@ -163,7 +158,7 @@ void resume_transaction(const std::string& gid, Oid viewer, const std::string& r
                            "dtm_retry_now() takes up one that was put aside.");
     }
     const pg::UnixTime now = pg::now();
-    const Hurried row_now = hurried(gid, row, now);
+    const store::Hurried row_now = hurried(row, now);
     store::make_due(gid, row_now.progress, row_now.due, now);
     store::record_event(gid, "resume", role, "");
     DTM_CRASH_POINT("api.resume_written");

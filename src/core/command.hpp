@@ -1,6 +1,7 @@
 // What a client's command does to a global transaction, given the status it finds: table 5.2 of
-// dtm-compat.md as a pure function, with dtm's own words for a refusal (its appendix D). Used by the
-// API server and by the SQL functions alike, so both doors rule alike. Knows no row and no clock.
+// dtm-compat.md as a pure function, with dtm's own words for a refusal (its appendix D). Used by
+// the API server and by the SQL functions alike, so both doors rule alike. Knows no row and no
+// clock.
 #pragma once
 
 #include "core/types.hpp"
@@ -13,8 +14,8 @@ namespace dtm::core {
 
 enum class Command : std::uint8_t {
     prepare,
-    submit,            // msg, saga, tcc, xa
-    finish,            // submit of a workflow: its client says how it ended (1.5.5)
+    submit,  // msg, saga, tcc, xa
+    finish,  // submit of a workflow: its client says how it ended (1.5.5)
     abort,
     force_stop,
     register_branch,
@@ -45,10 +46,11 @@ struct Ruling {
     bool operator==(const Ruling&) const = default;
 };
 
-// `type`: the type that the command names; not looked at by force_stop and hurry, nor by abort's and
-// register_branch's refusals of unknown gids. `end`: finish only, succeed or failed. A command that
-// names another type than the stored one is refused (D36): "trans type: 'T' …" for abort, else
-// "gid G is a transaction of type 'S', not 'T'. FAILURE".
+// `type`: the type that the command names; not looked at by force_stop and hurry, nor by abort's
+// and register_branch's refusals of unknown gids. `end`: finish only, succeed or failed. A command
+// that names another type than the stored one is refused (D36): "trans type: 'S' …" for abort, else
+// "gid G is a transaction of type 'S', not 'T'. FAILURE"; one that its type does not know (submit
+// of a workflow, finish of anything else) is an error: "unknow trans type: T".
 Ruling rule(Command, std::string_view gid, TransType type, std::optional<Found> found,
             Status end = Status::succeed);
 

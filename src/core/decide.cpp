@@ -55,7 +55,10 @@ Decision evaluate(const Request& request, State&& state, const Answer* answer, T
             break;
         case TransType::tcc:
         case TransType::xa:
+            run_two_phase(r, answer);
+            break;
         case TransType::workflow:
+            run_workflow(r, answer);
             break;
     }
     r.out.write = needed_write(r);
@@ -76,15 +79,20 @@ std::optional<Time> earliest(const Request& request, const State& state, Time no
 
 Decision decide(const Request& request, State state, const Event& event, Time now,
                 const Policy& policy) {
+    if (std::holds_alternative<Loaded>(event)) state.outdated = false;
     const Answer* answer = std::get_if<Answer>(&event);
     const bool ignored = answer && !is_awaited(state, *answer);
-    if (!ignored && !is_final(state.status))
-        return evaluate(request, std::move(state), answer, now, policy);
+    const bool open = !is_final(state.status) && !state.outdated;
+    if (!ignored && open) return evaluate(request, std::move(state), answer, now, policy);
 
     Decision unchanged;
-    if (!is_final(state.status)) unchanged.wake = earliest(request, state, now, now, policy);
+    if (open) unchanged.wake = earliest(request, state, now, now, policy);
     unchanged.state = std::move(state);
     return unchanged;
+}
+
+bool is_undone(const Request& request, const BranchState& branch) {
+    return is_two_phase(request.type) || (request.type == TransType::saga && branch.may_have_run);
 }
 
 State initial_state(const Request& request, Status status, Time create_time) {
@@ -129,7 +137,7 @@ bool out_of_order(const Request& request, const State& state, std::uint32_t bran
     }
     for (std::size_t i = 0; i < state.branches.size(); ++i) {
         const BranchState& b = state.branches[i];
-        if (!b.may_have_run || b.compensate.status == BranchStatus::succeed) continue;
+        if (!is_undone(request, b) || b.compensate.status == BranchStatus::succeed) continue;
         if (std::ranges::count(request.branches[i].after, branch) > 0) return true;
     }
     return false;
@@ -143,9 +151,7 @@ bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
     BranchState& b = state.branches[branch];
     OpState* op = nullptr;
     if (state.status == Status::submitted) op = &b.action;
-    if (state.status == Status::aborting && request.type == TransType::saga && b.may_have_run) {
-        op = &b.compensate;
-    }
+    if (state.status == Status::aborting && is_undone(request, b)) op = &b.compensate;
     if (op == nullptr || op->status != BranchStatus::prepared) return false;
     if (out_of_order(request, state, branch)) return false;
     op->status = BranchStatus::succeed;
@@ -160,11 +166,13 @@ bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
     return true;
 }
 
-void retry_now(State& state, Time now) {
+void retry_now(const Request& request, State& state, Time now) {
     const auto hurry = [now](OpState& op) {
         if (op.next && *op.next > now) op.next = now;
     };
     hurry(state.query);
+    // Nothing says when it is asked for the first time but the interval.
+    if (request.type == TransType::workflow && !state.query.next) state.query.next = now;
     for (BranchState& b : state.branches) {
         hurry(b.action);
         hurry(b.compensate);

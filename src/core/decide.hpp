@@ -10,7 +10,8 @@
 
 namespace dtm::core {
 
-// The state was read from the store (or just made by a submit). Nothing is in flight.
+// The state was read from the store (or just made by a submit), with all branches that are
+// registered. Nothing is in flight.
 struct Loaded {};
 
 // A call came back. Ignored when that operation is not in flight (a late or foreign answer, P4).
@@ -62,6 +63,10 @@ struct Decision {
 Decision decide(const Request& request, State state, const Event& event, Time now,
                 const Policy& policy);
 
+// Whether undoing the transaction calls this branch. Of a saga what may have run (P6); of tcc and
+// xa every one: its first phase is the client's own call, of which nobody here knows.
+bool is_undone(const Request& request, const BranchState& branch);
+
 // The state a submit creates. `status` is submitted or prepared.
 State initial_state(const Request& request, Status status, Time create_time);
 
@@ -71,7 +76,7 @@ State recovered_fresh_state(const Request& request, Status status, Time create_t
 
 // When the row should be looked at by the sweep if nobody holds it in memory: at once (create_time,
 // which is surely over) when something can be called or is in flight, else the earliest retry,
-// delay or deadline; none when final or inert.
+// delay or deadline; none when final or inert (a prepared saga, a workflow without a callback).
 std::optional<Time> next_due(const Request& request, const State& state, const Policy& policy);
 
 // Operator verb: any unfinished transaction becomes failed, nothing else is called
@@ -79,13 +84,16 @@ std::optional<Time> next_due(const Request& request, const State& state, const P
 // caller writes the state: it is stamped like one returned with Write::flush.
 bool force_stop(const Request& request, State& state);
 
-// Operator verb: all waiting operations become due at `now`, attempts are kept.
-void retry_now(State& state, Time now);
+// Operator verb, and resetNextCronTime: all waiting operations become due at `now`, attempts are
+// kept; a workflow's client is asked although its first interval is not over. The caller writes the
+// state if it changed, unless it goes into decide() at once.
+void retry_now(const Request& request, State& state, Time now);
 
 // Operator verb: the open operation of a branch counts as succeeded, without a (further) call: the
-// action while the transaction goes forward, the compensation while it is undone. False, and
-// nothing changed, when that branch has none or it is not its turn in a concurrent saga. The caller
-// writes the state, as for force_stop.
+// action (confirm, commit) while the transaction goes forward, the compensation (cancel, rollback)
+// while it is undone. False, and nothing changed, when that branch has none or it is not its turn
+// in a concurrent saga; where branches are called one after the other, one that is skipped ahead of
+// its turn changes nothing for those before it. The caller writes the state, as for force_stop.
 bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
           const std::string& reason);
 
@@ -94,8 +102,8 @@ Seconds base_interval(const Request&, const Policy&);
 // base * 2^errors, capped, plus a jitter of up to 10 % that depends only on (gid, branch, op,
 // errors), so that a thousand transactions which failed together do not come back together.
 Micros backoff(const Request&, std::uint32_t branch, Op, std::uint32_t errors, const Policy&);
-// nullopt: cannot time out (any more): a saga without timeout_to_fail or not in `submitted`, a
-// message that is not `prepared`.
+// nullopt: cannot time out (any more): a saga without timeout_to_fail or not in `submitted`; a
+// message, tcc or xa that is not `prepared`; a workflow.
 std::optional<Time> deadline(const Request&, const State&, const Policy&);
 // The largest current interval of the open operations: dtm's next_cron_interval.
 Seconds current_interval(const Request&, const State&, const Policy&);

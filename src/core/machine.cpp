@@ -43,10 +43,43 @@ constexpr std::array edges{
     Edge{T::saga, aborting, On::all_compensated, failed, "every step that may have run is undone"},
     Edge{T::saga, aborting, On::force_stop, failed,
          "an operator ends it; open compensations stay open"},
+    Edge{T::tcc, prepared, On::submit, submitted,
+         "every try succeeded, so all that was reserved is to be confirmed"},
+    Edge{T::tcc, prepared, On::timeout, aborting,
+         "the client fell silent before its decision, so nothing may stay reserved"},
+    Edge{T::tcc, prepared, On::abort, aborting, "a try failed, so the others must be cancelled"},
+    Edge{T::tcc, prepared, On::force_stop, failed, "an operator ends it; what is reserved stays"},
+    Edge{T::tcc, submitted, On::all_succeeded, succeed, "every branch is confirmed"},
+    Edge{T::tcc, submitted, On::force_stop, failed,
+         "an operator ends it; open confirmations stay open"},
+    Edge{T::tcc, aborting, On::all_compensated, failed, "every registered branch is cancelled"},
+    Edge{T::tcc, aborting, On::force_stop, failed,
+         "an operator ends it; open cancellations stay open"},
+    Edge{T::xa, prepared, On::submit, submitted,
+         "every branch is prepared, so all of them are to be committed"},
+    Edge{T::xa, prepared, On::timeout, aborting,
+         "the client fell silent before its decision, so nobody may stay prepared"},
+    Edge{T::xa, prepared, On::abort, aborting, "a branch failed, so the others must roll back"},
+    Edge{T::xa, prepared, On::force_stop, failed,
+         "an operator ends it; prepared branches stay prepared"},
+    Edge{T::xa, submitted, On::all_succeeded, succeed, "every branch has committed"},
+    Edge{T::xa, submitted, On::force_stop, failed,
+         "an operator ends it; open branches stay prepared"},
+    Edge{T::xa, aborting, On::all_compensated, failed, "every registered branch has rolled back"},
+    Edge{T::xa, aborting, On::force_stop, failed,
+         "an operator ends it; open branches stay prepared"},
+    Edge{T::workflow, prepared, On::finish_succeed, succeed,
+         "its client has done all steps; it alone knows them"},
+    Edge{T::workflow, prepared, On::finish_failed, failed,
+         "its client has given up and undone what it had to"},
+    Edge{T::workflow, prepared, On::force_stop, failed,
+         "an operator ends it; its client finds that out when it resumes"},
 };
 
-// A message cannot roll back, so it never gets here. tcc, xa and workflow are not driven yet.
-constexpr std::array unreachable{std::pair{T::msg, aborting}};
+// A message cannot roll back; a workflow decides and ends with one word of its client.
+constexpr std::array unreachable{std::pair{T::msg, aborting}, std::pair{T::workflow, submitted},
+                                 std::pair{T::workflow, aborting}};
+constexpr std::array all_types{T::msg, T::saga, T::tcc, T::xa, T::workflow};
 
 constexpr bool same_source(const Edge& e, T type, Status from) {
     return e.type == type && e.from == from;
@@ -60,7 +93,7 @@ constexpr bool ordered_and_unambiguous() {
 }
 
 constexpr bool complete() {
-    for (T type : {T::msg, T::saga})
+    for (T type : all_types)
         for (Status from : {prepared, submitted, aborting, succeed, failed}) {
             const bool has_row = std::ranges::any_of(
                 edges, [&](const Edge& e) { return same_source(e, type, from); });
@@ -116,9 +149,10 @@ void append_type(std::string& chart, T type) {
 }  // namespace
 
 std::string_view to_string(Trigger t) {
-    constexpr std::array<std::string_view, 10> names{
-        "submit",          "all_succeeded", "action_failure", "timeout", "retry_limit",
-        "all_compensated", "query_success", "query_failure",  "abort",   "force_stop"};
+    constexpr std::array<std::string_view, 12> names{
+        "submit",      "all_succeeded",   "action_failure", "timeout",
+        "retry_limit", "all_compensated", "query_success",  "query_failure",
+        "abort",       "finish_succeed",  "finish_failed",  "force_stop"};
     const auto i = static_cast<std::size_t>(t);
     return i < names.size() ? names[i] : "?";
 }
@@ -133,7 +167,7 @@ std::optional<Status> target(TransType type, Status from, Trigger trigger) {
 
 std::string mermaid_chart() {
     std::string chart = "stateDiagram-v2\n  direction LR\n";
-    for (T type : {T::msg, T::saga}) append_type(chart, type);
+    for (T type : all_types) append_type(chart, type);
     return chart;
 }
 

@@ -18,7 +18,9 @@ enum class Trigger : std::uint8_t {
     all_compensated,  // every compensation that was due succeeded
     query_success,    // query-prepared answered success
     query_failure,    // query-prepared answered FAILURE
-    abort,            // the client takes a prepared message back
+    abort,            // the client takes it back before anything is decided
+    finish_succeed,   // a workflow's client says that it is done,
+    finish_failed,    // or that it is not and never will be
     force_stop,       // an operator ends it
 };
 std::string_view to_string(Trigger);

@@ -25,14 +25,6 @@ void take_query_answer(Round& r, const Answer& answer) {
     }
 }
 
-void take_action_answer(Round& r, const Answer& answer) {
-    OpState& life = r.accept(answer);
-    if (answer.outcome.result == Result::success)
-        r.succeed(life);
-    else
-        r.postpone(life, answer);
-}
-
 void ask(Round& r) {
     const auto end = deadline(r.request, r.state(), r.policy);
     if (end && r.now < *end) return r.wake_at(*end);
@@ -50,7 +42,7 @@ void deliver(Round& r) {
 
 void run_msg(Round& r, const Answer* answer) {
     if (answer && answer->op == Op::query) take_query_answer(r, *answer);
-    if (answer && answer->op == Op::action) take_action_answer(r, *answer);
+    if (answer && answer->op == Op::action) r.insist(*answer);
     if (r.state().status == Status::prepared) ask(r);
     if (r.state().status == Status::submitted) deliver(r);
 }

@@ -6,10 +6,16 @@
 namespace dtm::core {
 namespace {
 
+// A workflow has nobody but its client to move it on, and dtm calls that one in every interval,
+// however long it was away (D34). Whoever restarts his service counts on being called soon: backing
+// off must not grow to an hour here.
+constexpr int longest_of_workflow = 6;  // base intervals
+
 // base * 2^errors without jitter. A base above the cap is what its submitter asked for and stays.
 Seconds interval(const Request& request, std::uint32_t errors, const Policy& policy) {
     Seconds wait = base_interval(request, policy);
-    const Seconds cap = std::max(bounded(policy.max_retry_interval), wait);
+    Seconds cap = std::max(bounded(policy.max_retry_interval), wait);
+    if (request.type == TransType::workflow) cap = std::min(cap, wait * longest_of_workflow);
     for (; errors > 0 && wait < cap; --errors) wait *= 2;
     return std::min(wait, cap);
 }
@@ -33,7 +39,8 @@ std::optional<Seconds> effective_timeout(const Request& request, Status status,
     const Seconds own = bounded(request.options.timeout_to_fail);
     if (request.type == TransType::saga && status == Status::submitted && own > Seconds{0})
         return own;
-    if (request.type == TransType::msg && status == Status::prepared)
+    const bool awaits_client = request.type == TransType::msg || is_two_phase(request.type);
+    if (awaits_client && status == Status::prepared)
         return own > Seconds{0} ? own : bounded(policy.timeout_to_fail);
     return std::nullopt;
 }
@@ -70,7 +77,7 @@ Seconds current_interval(const Request& request, const State& state, const Polic
     if (state.status == Status::prepared) open(state.query);
     for (const BranchState& b : state.branches) {
         if (state.status == Status::submitted) open(b.action);
-        if (state.status == Status::aborting && b.may_have_run) open(b.compensate);
+        if (state.status == Status::aborting && is_undone(request, b)) open(b.compensate);
     }
     return interval(request, errors, policy);
 }

@@ -1,5 +1,5 @@
-// The steps that sagas and messages share: take an answer, wait, call, start what may start. Knows
-// neither rollback nor query; those are saga.cpp and msg.cpp. Whatever happens here is entered in
+// The steps that the types share: take an answer, wait, call, start what may start. Knows neither
+// rollback nor query; those are the types' own. Whatever happens here is entered in
 // the round's account, so that no progress is lost that a crash could make us need.
 #include "core/round.hpp"
 
@@ -35,7 +35,9 @@ const std::string& url_of(const Request& request, std::uint32_t branch, Op op) {
 
 // 1. A fresh row admits everything. 2. A written row admits what it names. 3. exact_progress never
 // relies on 1. 4. A message cannot roll back, so nobody will ever ask what of it may have run.
+// 5. Of tcc and xa the decision is in the row before the first call, and it is about all branches.
 bool row_admits(const Request& request, const State& state, std::uint32_t branch) {
+    if (is_two_phase(request.type)) return true;
     if (state.durable_fresh) return !request.options.exact_progress;
     if (branch < state.durable_may_have_run.size() && state.durable_may_have_run[branch])
         return true;
@@ -97,6 +99,14 @@ void Round::postpone(OpState& life, const Answer& answer) {
         out.alerts.push_back({answer.branch, answer.op, life.errors, answer.outcome.reason});
 }
 
+void Round::insist(const Answer& answer) {
+    OpState& life = accept(answer);
+    if (answer.outcome.result == Result::success)
+        succeed(life);
+    else
+        postpone(life, answer);
+}
+
 bool Round::attempt(std::uint32_t branch, Op op) {
     OpState& life = op_state(state(), branch, op);
     if (life.in_flight) return false;
@@ -151,6 +161,13 @@ bool Round::all_actions_succeeded() const {
     return std::ranges::all_of(out.state.branches, [](const BranchState& b) {
         return b.action.status == BranchStatus::succeed;
     });
+}
+
+std::string Round::timeout_reason() const {
+    const auto end = deadline(request, out.state, policy);
+    const auto allowed = std::chrono::duration_cast<Seconds>(end.value_or(out.state.create_time) -
+                                                             out.state.create_time);
+    return "Timeout after " + std::to_string(allowed.count()) + " seconds";
 }
 
 void Round::wake_at(Time t) {

@@ -1,5 +1,5 @@
-// Private to core: what one evaluation of one transaction carries along, and the steps that sagas
-// and messages share. It keeps the account from which decide() derives the write. Knows no type's
+// Private to core: what one evaluation of one transaction carries along, and the steps that the
+// types share. It keeps the account from which decide() derives the write. Knows no type's
 // rules; forgetting to write cannot happen in a type's file, because only the account decides about
 // it.
 #pragma once
@@ -37,6 +37,9 @@ struct Round {
     void fail(OpState&, const Outcome&);
     // Not final: the operation waits (dtm-compat.md 5.10.2) and may raise an alert.
     void postpone(OpState&, const Answer&);
+    // The answer of an operation that must succeed in the end: FAILURE is an error like any other
+    // (dtm-compat.md 4.6.2).
+    void insist(const Answer&);
 
     // Brings a prepared operation as far as it goes now: it waits for its time, is called, or,
     // having no URL, succeeds. True when it succeeded.
@@ -46,6 +49,9 @@ struct Round {
     bool attempt_actions();
 
     bool all_actions_succeeded() const;
+    // With the seconds that were in effect, also where the request names none (D8). Asked before
+    // the status moves.
+    std::string timeout_reason() const;
     void wake_at(Time);
 
 private:
@@ -54,8 +60,13 @@ private:
 
 OpState& op_state(State&, std::uint32_t branch, Op);
 
-// The types' rules: saga.cpp, msg.cpp. `answer` is null when nothing came back.
+// Their branches are registered one by one, and the client calls them first.
+constexpr bool is_two_phase(TransType t) { return t == TransType::tcc || t == TransType::xa; }
+
+// The types' rules, a file each. `answer` is null when nothing came back.
 void run_saga(Round&, const Answer* answer);
 void run_msg(Round&, const Answer* answer);
+void run_two_phase(Round&, const Answer* answer);
+void run_workflow(Round&, const Answer* answer);
 
 }  // namespace dtm::core

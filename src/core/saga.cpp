@@ -54,15 +54,6 @@ void take_action_answer(Round& r, const Answer& answer) {
     }
 }
 
-void take_compensate_answer(Round& r, const Answer& answer) {
-    OpState& life = r.accept(answer);
-    // Undoing must not be refused: FAILURE is an error like any other (4.6.2).
-    if (answer.outcome.result == Result::success)
-        r.succeed(life);
-    else
-        r.postpone(life, answer);
-}
-
 // All successes beat the timeout: undoing what is complete would help nobody.
 void forward(Round& r) {
     const auto failed = [](const BranchState& b) {
@@ -73,10 +64,7 @@ void forward(Round& r) {
 
     const auto end = deadline(r.request, r.state(), r.policy);
     if (end && r.now >= *end && !r.all_actions_succeeded())
-        return roll_back(r, Trigger::timeout,
-                         "Timeout after " +
-                             std::to_string(r.request.options.timeout_to_fail.count()) +
-                             " seconds");
+        return roll_back(r, Trigger::timeout, r.timeout_reason());
 
     if (r.attempt_actions()) {
         r.move(Trigger::all_succeeded);
@@ -136,7 +124,7 @@ void backward(Round& r) {
 
 void run_saga(Round& r, const Answer* answer) {
     if (answer && answer->op == Op::action) take_action_answer(r, *answer);
-    if (answer && answer->op == Op::compensate) take_compensate_answer(r, *answer);
+    if (answer && answer->op == Op::compensate) r.insist(*answer);
     if (r.state().status == Status::submitted) forward(r);
     if (r.state().status == Status::aborting) backward(r);
 }

@@ -81,8 +81,8 @@ struct Request {
     std::vector<Branch> branches;
     std::vector<std::string> payloads;  // per step, byte for byte as received
     std::string query_prepared;         // msg; workflow: its callback
-    // tcc, xa: stored, not interpreted. workflow: {"name":…,"data":…} as received; the callback's op
-    // is the name, its body the data (1.4.1).
+    // tcc, xa: stored, not interpreted. workflow: {"name":…,"data":…} as received; the callback's
+    // op is the name, its body the data (1.4.1).
     std::string custom_data;
     std::string workflow_name;
     std::string workflow_data;  // bytes
@@ -118,6 +118,10 @@ struct State {
     std::vector<BranchState> branches;  // parallel to Request::branches
     OpState query;
     std::string rollback_reason;
+    // tcc, xa: their time was over, but a branch may have been registered since the row was read.
+    // Nothing is called before the row, with this decision in it, was read again (Loaded); only
+    // in memory, never stored.
+    bool outdated = false;
     // The stored row is still the one the submit wrote: it says "every action may have run".
     bool durable_fresh = true;
     // What the stored row says about each branch, meaningful when !durable_fresh.

@@ -80,6 +80,36 @@ void bool_setting(const char* name, const char* text, bool* variable, GucContext
                              nullptr);
 }
 
+// Who may read the files may speak for everybody, so their names are the superuser's business
+// alone.
+void secret_file_setting(const char* name, const char* text, char** variable) {
+    DefineCustomStringVariable(name, text, nullptr, variable, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+                               nullptr, nullptr, nullptr);
+}
+
+void define_api_settings() {
+    string_setting("dtm.http_listen",
+                   "Address and port of the API server, e.g. 127.0.0.1:36789; empty: none.",
+                   &settings.http_listen);
+    string_setting("dtm.api_database", "Database whose coordinator is the API server.",
+                   &settings.api_database);
+    string_setting("dtm.api_role",
+                   "Role that owns transactions of API clients; empty: the owner of dtm's tables.",
+                   &settings.api_role);
+    secret_file_setting("dtm.api_token_file",
+                        "File with the token that API clients must send; empty: none is asked for.",
+                        &settings.api_token_file);
+    secret_file_setting("dtm.api_tls_cert_file",
+                        "Certificate chain (PEM) of the API server; with the key: HTTPS only.",
+                        &settings.api_tls_cert_file);
+    secret_file_setting("dtm.api_tls_key_file", "Private key (PEM) of the API server.",
+                        &settings.api_tls_key_file);
+    bool_setting("dtm.api_admin", "The API server has the routes of operators, too.",
+                 &settings.api_admin, PGC_SIGHUP);
+    int_setting("dtm.http_max_connections", "Most connections the API server has open at a time.",
+                &settings.http_max_connections, 1, 1000000, 0);
+}
+
 void define_barrier_settings() {
     bool_setting("dtm.strict_barrier",
                  "A branch call that was undone before it arrived is an error (TDF00).",
@@ -98,6 +128,7 @@ void define_settings() {
     pg::call([] {
         define_defaults_of_transactions();
         define_coordinator_settings();
+        define_api_settings();
         define_barrier_settings();
 #if PG_VERSION_NUM >= 150000
         MarkGUCPrefixReserved("dtm");

@@ -25,6 +25,15 @@ struct Settings {
     int workers = 1;
     int max_coordinators = 16;
     char* node_name = nullptr;
+    // The API server.
+    char* http_listen = nullptr;
+    char* api_database = nullptr;
+    char* api_role = nullptr;
+    char* api_token_file = nullptr;
+    char* api_tls_cert_file = nullptr;
+    char* api_tls_key_file = nullptr;
+    bool api_admin = true;
+    int http_max_connections = 10000;
     // The barrier.
     bool strict_barrier = false;
     bool barrier_required = false;

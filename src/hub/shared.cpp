@@ -4,6 +4,7 @@
 #include "hub/shared.hpp"
 
 #include "hub/endpoints.hpp"
+#include "hub/listener.hpp"
 #include "hub/settings.hpp"
 #include "pg/call.hpp"
 #include "pg/wait_event.hpp"
@@ -96,6 +97,7 @@ void request_hook() {
 #endif
     RequestAddinShmemSpace(shared_size());
     RequestAddinShmemSpace(endpoints_size());
+    RequestAddinShmemSpace(listener_size());
 }
 
 void startup_hook() {
@@ -126,6 +128,7 @@ void startup_hook() {
     }
     shared = block;
     attach_endpoints();
+    attach_listener();
     LWLockRelease(AddinShmemInitLock);
 }
 

@@ -1,6 +1,7 @@
 #include "net/client.hpp"
 
 #include "crash_point.hpp"
+#include "net/http_server.hpp"
 #include "net/loop.hpp"
 #include "net/unique_fd.hpp"
 
@@ -15,6 +16,7 @@
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 namespace dtm::net {
 
@@ -61,12 +63,34 @@ private:
     sigset_t before_;
 };
 
+// Leaves `from` empty. When it throws, because there is no memory, nothing was moved.
+template <typename T>
+void move_all(std::vector<T>& from, std::vector<T>& to) {
+    if (to.empty()) {
+        to.swap(from);
+        return;
+    }
+    const std::size_t size = to.size() + from.size();
+    if (size > to.capacity()) to.reserve(std::max(size, 2 * to.capacity()));
+    for (T& one : from) to.push_back(std::move(one));
+    from.clear();
+}
+
+using Clock = std::chrono::steady_clock;
+
 }  // namespace
 
-// The two threads meet in `inbox` and `outbox`, each a vector that is swapped under its mutex, and
-// in counters. Nobody holds a mutex for longer than that. A flag beside each vector tells whether
-// the other side is awake already, so a burst costs one wake-up.
+// The two threads meet in `inbox` and `outbox`, each of which is swapped under its mutex, and in
+// counters. Nobody holds a mutex for longer than that. A flag beside each tells whether the other
+// side is awake already, so a burst costs one wake-up.
 struct Client::Impl {
+    struct Inbox {
+        std::vector<Call> calls;
+        std::vector<HttpAnswer> answers;
+        std::optional<Settings> settings;
+        std::optional<ServerSettings> server_settings;
+    };
+
     explicit Impl(Settings settings) : loop(std::move(settings), wake_fd.get()) {
         const BlockSignals guard;
         thread = std::thread([this] { run(); });
@@ -79,26 +103,82 @@ struct Client::Impl {
     }
 
     void run() noexcept {
-        std::vector<Call> calls;
+        Inbox in;
         std::vector<Reply> replies;
+        bool more = false;
         while (!stopping.load()) {
-            fetch(calls);
-            for (Call& call : calls) loop.add(std::move(call));
-            calls.clear();
-            loop.run_once(replies);
+            fetch(in);
+            const bool calls = !in.calls.empty();
+            for (Call& call : in.calls) loop.add(std::move(call));
+            in.calls.clear();
+            if (in.server_settings) configure_server(*std::exchange(in.server_settings, {}));
+            if (!server || !server->active()) {
+                loop.run_once(replies, server_again);
+                in.answers.clear();
+                if (server_again <= Clock::now()) configure_server(server_settings);
+            } else {
+                for (HttpAnswer& answer : in.answers) server->answer(std::move(answer));
+                in.answers.clear();
+                more = run_beside_server(replies, more || calls);
+            }
             deliver(replies);
         }
     }
 
-    void fetch(std::vector<Call>& calls) {
-        std::optional<Settings> changed;
+    // While there is a listener, its loop is where this thread sleeps, and the loop of the calls is
+    // looked at when it wants to. Whatever woke the latter may have come through the inbox, so
+    // nobody sleeps before that has been looked at again.
+    bool run_beside_server(std::vector<Reply>& replies, bool calls_wanted) {
+        bool more = false;
+        if (server->calls_ready() || calls_wanted || loop.deadline() <= Clock::now()) {
+            more = loop.run_once(replies, Loop::Time::min());
+        }
+        server->run(more ? Loop::Time::min() : loop.deadline());
+        return more;
+    }
+
+    void configure_server(ServerSettings settings) {
+        server_again = Clock::time_point::max();
+        if (!server) publish(ListenerState());
+        try {
+            if (!server && !settings.listen.empty()) {
+                server = std::make_unique<HttpServer>(loop.fd());
+            }
+            if (!server) return;
+            server->configure(std::move(settings));
+            publish(server->state());
+        } catch (const std::exception& error) {
+            server_settings = std::move(settings);
+            server_again = Clock::now() + std::chrono::seconds(1);
+            ListenerState state;
+            state.error = std::string("listen: ") + error.what();
+            publish(std::move(state));
+        }
+    }
+
+    // Puts something into the inbox.
+    template <typename Put>
+    void send(Put&& put) {
+        bool wake = false;
         {
             const std::lock_guard lock(inbox_mutex);
-            calls.swap(inbox);
-            changed.swap(new_settings);
+            put(inbox);
+            wake = !inbox_signalled;
+            inbox_signalled = true;
+        }
+        if (wake) signal_eventfd(wake_fd);
+    }
+
+    void fetch(Inbox& in) {
+        {
+            const std::lock_guard lock(inbox_mutex);
+            in.calls.swap(inbox.calls);
+            in.answers.swap(inbox.answers);
+            in.server_settings.swap(inbox.server_settings);
+            in.settings.swap(inbox.settings);
             inbox_signalled = false;
         }
-        if (changed) loop.configure(std::move(*changed));
+        if (in.settings) loop.configure(*std::exchange(in.settings, {}));
     }
 
     void deliver(std::vector<Reply>& replies) {
@@ -110,19 +190,44 @@ struct Client::Impl {
         in_flight.store(loop.in_flight(), std::memory_order_relaxed);
         waiting.store(loop.waiting(), std::memory_order_relaxed);
         publish_endpoints();
-        if (replies.empty()) return;
-        DTM_CRASH_POINT("net.answered");
+        if (server) publish(server->state());
+        if (!replies.empty()) {
+            DTM_CRASH_POINT("net.answered");
+            const std::lock_guard lock(outbox_mutex);
+            move_all(replies, outbox);
+            signal_outbox();
+        }
+        if (server && !server->arrived().empty()) deliver_requests(server->arrived());
+    }
+
+    // The other side's requests may be many already, and the memory for one more vector may not be
+    // there: then these clients are told by a closed connection.
+    void deliver_requests(std::vector<HttpRequest>& arrived) noexcept {
+        try {
+            const std::lock_guard lock(outbox_mutex);
+            move_all(arrived, requests);
+            signal_outbox();
+        } catch (const std::exception&) {
+            for (const HttpRequest& request : arrived) server->abandon(request.id);
+            arrived.clear();
+        }
+    }
+
+    // With outbox_mutex.
+    void signal_outbox() {
+        if (outbox_signalled) return;
+        outbox_signalled = true;
+        signal_eventfd(ready_fd);
+    }
+    void outbox_taken() {
+        if (!outbox_signalled || !outbox.empty() || !requests.empty()) return;
+        clear_eventfd(ready_fd);
+        outbox_signalled = false;
+    }
+
+    void publish(ListenerState state) {
         const std::lock_guard lock(outbox_mutex);
-        if (outbox.empty()) {
-            outbox.swap(replies);
-        } else {
-            for (Reply& reply : replies) outbox.push_back(std::move(reply));
-        }
-        replies.clear();
-        if (!outbox_signalled) {
-            outbox_signalled = true;
-            signal_eventfd(ready_fd);
-        }
+        server_state = std::move(state);
     }
 
     void publish_endpoints() {
@@ -144,12 +249,13 @@ struct Client::Impl {
     UniqueFd ready_fd = make_eventfd();
 
     std::mutex inbox_mutex;
-    std::vector<Call> inbox;
-    std::optional<Settings> new_settings;
+    Inbox inbox;
     bool inbox_signalled = false;
 
     std::mutex outbox_mutex;
     std::vector<Reply> outbox;
+    std::vector<HttpRequest> requests;
+    ListenerState server_state;
     bool outbox_signalled = false;
     std::vector<Endpoint> endpoints;
     std::atomic<bool> endpoints_changed{false};            // since they were published
@@ -159,7 +265,11 @@ struct Client::Impl {
     std::atomic<std::uint32_t> in_flight{0}, waiting{0};
     std::atomic<bool> stopping{false};
 
-    Loop loop;  // after the constructor, the thread's own
+    // After the constructor, the thread's own.
+    Loop loop;
+    std::unique_ptr<HttpServer> server;  // from the first time on that somebody wants to listen
+    ServerSettings server_settings;      // for which there was no server to be had, and
+    Clock::time_point server_again = Clock::time_point::max();  // when that is tried again
     std::thread thread;
 };
 
@@ -173,43 +283,39 @@ Client::~Client() = default;
 void Client::submit(std::vector<Call>& calls) {
     if (calls.empty()) return;
     impl_->submitted.fetch_add(calls.size(), std::memory_order_relaxed);
-    bool wake = false;
-    {
-        const std::lock_guard lock(impl_->inbox_mutex);
-        if (impl_->inbox.empty()) {
-            impl_->inbox.swap(calls);
-        } else {
-            for (Call& call : calls) impl_->inbox.push_back(std::move(call));
-        }
-        wake = !impl_->inbox_signalled;
-        impl_->inbox_signalled = true;
-    }
-    calls.clear();
-    if (wake) signal_eventfd(impl_->wake_fd);
+    impl_->send([&](Impl::Inbox& inbox) { move_all(calls, inbox.calls); });
 }
 
 void Client::drain(std::vector<Reply>& replies) {
     const std::lock_guard lock(impl_->outbox_mutex);
-    if (impl_->outbox_signalled) {
-        clear_eventfd(impl_->ready_fd);
-        impl_->outbox_signalled = false;
-    }
-    if (replies.empty()) {
-        replies.swap(impl_->outbox);
-    } else {
-        for (Reply& reply : impl_->outbox) replies.push_back(std::move(reply));
-    }
-    impl_->outbox.clear();
+    move_all(impl_->outbox, replies);
+    impl_->outbox_taken();
 }
 
 int Client::ready_fd() const { return impl_->ready_fd.get(); }
 
 void Client::configure(Settings settings) {
-    {
-        const std::lock_guard lock(impl_->inbox_mutex);
-        impl_->new_settings = std::move(settings);
-    }
-    signal_eventfd(impl_->wake_fd);
+    impl_->send([&](Impl::Inbox& inbox) { inbox.settings = std::move(settings); });
+}
+
+void Client::listen(ServerSettings settings) {
+    impl_->send([&](Impl::Inbox& inbox) { inbox.server_settings = std::move(settings); });
+}
+
+void Client::take_requests(std::vector<HttpRequest>& requests) {
+    const std::lock_guard lock(impl_->outbox_mutex);
+    move_all(impl_->requests, requests);
+    impl_->outbox_taken();
+}
+
+void Client::answer(std::vector<HttpAnswer>& answers) {
+    if (answers.empty()) return;
+    impl_->send([&](Impl::Inbox& inbox) { move_all(answers, inbox.answers); });
+}
+
+ListenerState Client::listener() const {
+    const std::lock_guard lock(impl_->outbox_mutex);
+    return impl_->server_state;
 }
 
 Stats Client::stats() const {

@@ -86,7 +86,7 @@ public:
     void submit(std::vector<Call>& calls);
     // Appends all answers that have come so far.
     void drain(std::vector<Reply>& replies);
-    // Readable while drain() has something to give; cleared by drain().
+    // Readable while drain() or take_requests() has something to give.
     int ready_fd() const;
     // Applies to calls started from now on.
     void configure(Settings settings);

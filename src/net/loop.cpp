@@ -73,13 +73,14 @@ void Loop::configure(Settings settings) {
           "connection cache");
 }
 
-void Loop::run_once(std::vector<Reply>& replies) {
+bool Loop::run_once(std::vector<Reply>& replies, Time until) {
     const bool more = start_waiting_calls(replies);
     // A call may be over before anybody waits: it could not start, or its answer was there at once.
     collect(replies);
-    if (!replies.empty()) return;
-    wait_and_dispatch(!more);
+    if (!replies.empty()) return true;
+    const bool happened = wait_and_dispatch(more ? Time::min() : until);
     collect(replies);
+    return more || happened || !replies.empty();
 }
 
 // ---- calls --------------------------------------------------------------------------------------
@@ -154,17 +155,23 @@ void Loop::keep_for_reuse(std::unique_ptr<Transfer> transfer) {
 
 // ---- events -------------------------------------------------------------------------------------
 
-void Loop::wait_and_dispatch(bool may_sleep) {
-    int timeout_ms = may_sleep ? -1 : 0;
-    if (may_sleep && curl_deadline_) {
-        const auto left =
-            std::chrono::ceil<std::chrono::milliseconds>(*curl_deadline_ - Clock::now());
-        timeout_ms = static_cast<int>(
-            std::clamp<std::int64_t>(left.count(), 0, std::numeric_limits<int>::max()));
-    }
+namespace {
+
+// For epoll_wait().
+int milliseconds_until(Loop::Time time) {
+    if (time == Loop::Time::max()) return -1;
+    if (time == Loop::Time::min()) return 0;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(time - Clock::now());
+    return static_cast<int>(
+        std::clamp<std::int64_t>(left.count(), 0, std::numeric_limits<int>::max()));
+}
+
+}  // namespace
+
+bool Loop::wait_and_dispatch(Time until) {
     std::array<epoll_event, 256> events;
-    const int count =
-        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
+    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                                   milliseconds_until(std::min(until, deadline())));
     for (int i = 0; i < count; ++i) {
         const epoll_event& event = events[static_cast<std::size_t>(i)];
         if (event.data.fd == wake_fd_) continue;
@@ -184,6 +191,7 @@ void Loop::wait_and_dispatch(bool may_sleep) {
         act(event.data.fd, what);
     }
     if (curl_deadline_ && *curl_deadline_ <= Clock::now()) act_on_timeout();
+    return count > 0;
 }
 
 void Loop::act(curl_socket_t fd, int events) {

@@ -21,6 +21,8 @@ namespace dtm::net {
 
 class Loop final : private SocketObserver {
 public:
+    using Time = std::chrono::steady_clock::time_point;
+
     // `wake_fd` is an eventfd; writing to it ends run_once()'s wait. Throws std::runtime_error.
     Loop(Settings settings, int wake_fd);
     ~Loop();
@@ -29,8 +31,14 @@ public:
 
     void configure(Settings settings);
     void add(Call call) { queues_.add(std::move(call), std::chrono::steady_clock::now()); }
-    // Starts what may start, waits for something to happen, and appends the answers that came.
-    void run_once(std::vector<Reply>& replies);
+    // Starts what may start, waits for something to happen, but not beyond `until`, and appends the
+    // answers that came. Returns whether there may be more to do at once: whoever waits elsewhere,
+    // for fd() and until deadline(), looks at what woke this loop and comes back before he does.
+    bool run_once(std::vector<Reply>& replies, Time until = Time::max());
+    // Readable when there is something to do.
+    int fd() const { return epoll_.get(); }
+    // When there is something to do even if nothing happens.
+    Time deadline() const { return curl_deadline_.value_or(Time::max()); }
 
     std::uint32_t in_flight() const { return queues_.in_flight(); }
     std::uint32_t waiting() const { return queues_.waiting(); }
@@ -61,7 +69,8 @@ private:
     bool start_waiting_calls(std::vector<Reply>& replies);
     void start(HostQueues::Next next, std::vector<Reply>& replies);
     void collect(std::vector<Reply>& replies);
-    void wait_and_dispatch(bool may_sleep);
+    // Returns whether anything happened.
+    bool wait_and_dispatch(Time until);
     void act(curl_socket_t fd, int events);
     void act_on_timeout();
     std::unique_ptr<Transfer> idle_transfer();
@@ -75,7 +84,7 @@ private:
     HostQueues queues_;
     std::unordered_map<Transfer*, std::unique_ptr<Transfer>> running_;
     std::vector<std::unique_ptr<Transfer>> idle_;
-    std::optional<std::chrono::steady_clock::time_point> curl_deadline_;
+    std::optional<Time> curl_deadline_;
     std::uint64_t connects_ = 0;
 };
 

@@ -1,7 +1,8 @@
-// The listener of the network thread: HTTP/1.1 for clients, with Boost.Beast on Boost.Asio. Requests
-// come out of a queue, answers go in, both through net::Client, which owns the thread. Plain C++:
-// knows no PostgreSQL and no dtm. It survives slow, hostile and very many peers: header and body
-// have limits, a request must arrive in time, and idle connections cost a few hundred bytes.
+// The listener of the network thread: HTTP/1.1 for clients, with Boost.Beast on Boost.Asio.
+// Requests come out of a queue, answers go in, both through net::Client, which owns the thread.
+// Plain C++: knows no PostgreSQL and no dtm. It survives slow, hostile and very many peers: header
+// and body have limits, a request must arrive in time, and idle connections cost a few hundred
+// bytes.
 #pragma once
 
 #include <chrono>
@@ -18,7 +19,9 @@ struct ServerSettings {
     std::string token;  // asked for as "Authorization: Bearer TOKEN"; empty: nobody is asked
     std::size_t max_header = 16 * 1024;
     std::size_t max_body = (1u << 20) + 65536;
-    std::uint32_t max_connections = 10000;  // above it, new ones are closed at once
+    std::size_t max_buffered = 256UL << 20;  // of all requests without an answer; above it: 503
+    // Above it, and above half of what the process may open, new ones are closed at once.
+    std::uint32_t max_connections = 10000;
     std::chrono::milliseconds request_timeout{30000};  // from its first byte to its last
     std::chrono::milliseconds idle_timeout{600000};    // between two requests
     bool operator==(const ServerSettings&) const = default;
@@ -45,8 +48,9 @@ struct ListenerState {
     std::string listening;  // address in use; empty: nobody listens
     std::string error;      // why not, e.g. "bind 127.0.0.1:36789: Address already in use"
     std::uint32_t connections = 0;
-    std::uint64_t accepted = 0, requests = 0, refused = 0;  // refused: answered here (400, 401, 408,
-                                                            // 413, 431) or closed for want of room
+    std::uint64_t accepted = 0, requests = 0,
+                  refused = 0;  // refused: answered here (400, 401, 408,
+                                // 413, 431, 503) or closed for want of room
 };
 
 }  // namespace dtm::net

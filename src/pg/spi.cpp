@@ -55,6 +55,14 @@ Datum text_array(std::span<const std::optional<std::string_view>> items) {
     return build_array(values, nulls, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
+Datum bytea_array(std::span<const std::string_view> items) {
+    std::vector<Datum> values(items.size());
+    std::vector<char> nulls(items.size());
+    // A text without an encoding: the same bytes in memory.
+    for (std::size_t i = 0; i < items.size(); ++i) values[i] = text_datum(items[i]);
+    return build_array(values, nulls, BYTEAOID, -1, false, TYPALIGN_INT);
+}
+
 Datum int4_array(std::span<const std::int32_t> items) {
     std::vector<Datum> values(items.size());
     std::vector<char> nulls(items.size());
@@ -164,6 +172,21 @@ SafeSearchPath::SafeSearchPath()
 }
 
 SafeSearchPath::~SafeSearchPath() {
+    // After an error the abort of the (sub)transaction unwinds it.
+    if (std::uncaught_exceptions() == exceptions_) AtEOXact_GUC(true, level_);
+}
+
+LockTimeout::LockTimeout(std::chrono::milliseconds time)
+    : level_(NewGUCNestLevel()), exceptions_(std::uncaught_exceptions()) {
+    const std::string text = std::to_string(time.count());
+    const char* value = text.c_str();
+    call([value] {
+        (void)set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                                true, 0, false);
+    });
+}
+
+LockTimeout::~LockTimeout() {
     // After an error the abort of the (sub)transaction unwinds it.
     if (std::uncaught_exceptions() == exceptions_) AtEOXact_GUC(true, level_);
 }

@@ -47,6 +47,7 @@ private:
 
 // Arrays for unnest(): one entry per row, built in the current memory context.
 Datum text_array(std::span<const std::optional<std::string_view>>);
+Datum bytea_array(std::span<const std::string_view>);
 Datum int4_array(std::span<const std::int32_t>);
 Datum int8_array(std::span<const std::int64_t>);
 Datum time_array(std::span<const std::optional<UnixTime>>);
@@ -58,7 +59,7 @@ public:
     std::size_t size() const { return table_ ? processed_ : 0; }
     std::uint64_t processed() const { return processed_; }
     bool is_null(std::size_t row, int column) const;  // columns count from 1, as in SPI
-    // The bytes of a text column; detoasted into SPI memory.
+    // The bytes of a text or bytea column; detoasted into SPI memory.
     std::string_view text(std::size_t row, int column) const;
     std::optional<std::string> opt_text(std::size_t row, int column) const;
     bool boolean(std::size_t row, int column) const { return DatumGetBool(value(row, column)); }
@@ -119,6 +120,19 @@ public:
     ~SafeSearchPath();
     SafeSearchPath(const SafeSearchPath&) = delete;
     SafeSearchPath& operator=(const SafeSearchPath&) = delete;
+
+private:
+    int level_;
+    int exceptions_;
+};
+
+// While it lives, a lock is waited for no longer than that; then 55P03, as with lock_timeout.
+class LockTimeout {
+public:
+    explicit LockTimeout(std::chrono::milliseconds);
+    ~LockTimeout();
+    LockTimeout(const LockTimeout&) = delete;
+    LockTimeout& operator=(const LockTimeout&) = delete;
 
 private:
     int level_;

@@ -29,6 +29,14 @@ void Transaction::commit() {
     open_ = false;
 }
 
+void renew_snapshot() {
+    call([] {
+        CommandCounterIncrement();
+        PopActiveSnapshot();
+        PushActiveSnapshot(GetTransactionSnapshot());
+    });
+}
+
 Subtransaction::Subtransaction() : memory_(CurrentMemoryContext), owner_(CurrentResourceOwner) {
     call([] { BeginInternalSubTransaction(nullptr); });
     MemoryContextSwitchTo(memory_);

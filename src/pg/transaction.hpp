@@ -19,6 +19,9 @@ private:
     bool open_ = true;
 };
 
+// From here on the active snapshot shows what this transaction wrote and others have committed.
+void renew_snapshot();
+
 // A savepoint; restores the caller's memory context and resource owner.
 class Subtransaction {
 public:

@@ -5,35 +5,56 @@
 
 namespace dtm::store {
 
+namespace {
+
+#define DTM_STORED_COLUMNS                                                                \
+    "SELECT gid, trans_type, status, owner::pg_catalog.text, request, progress, version," \
+    " create_time, update_time, finish_time, rollback_time, next_cron_time,"              \
+    " next_cron_interval, last_error, rollback_reason, result, attention"
+
+Stored read_stored(const pg::Rows& rows, std::size_t i) {
+    Stored row;
+    row.gid = rows.text(i, 1);
+    row.trans_type = rows.text(i, 2);
+    row.status = rows.text(i, 3);
+    row.owner = rows.text(i, 4);
+    row.request = rows.text(i, 5);
+    row.progress = rows.opt_text(i, 6);
+    row.version = rows.int8(i, 7);
+    row.create_time = rows.time(i, 8);
+    row.update_time = rows.time(i, 9);
+    row.finish_time = rows.opt_time(i, 10);
+    row.rollback_time = rows.opt_time(i, 11);
+    row.next_cron_time = rows.opt_time(i, 12);
+    if (!rows.is_null(i, 13)) row.next_cron_interval = rows.int4(i, 13);
+    row.last_error = rows.opt_text(i, 14);
+    row.rollback_reason = rows.opt_text(i, 15);
+    row.result = rows.opt_text(i, 16);
+    row.attention = rows.opt_text(i, 17);
+    return row;
+}
+
+}  // namespace
+
 std::optional<Stored> find(std::string_view gid, Oid viewer) {
-    static pg::Statement statement(
-        "SELECT gid, trans_type, status, owner::pg_catalog.text, request, progress, version,"
-        " create_time, update_time, finish_time, rollback_time, next_cron_time,"
-        " next_cron_interval, last_error, rollback_reason, result, attention" DTM_VISIBLE_ROW,
-        {TEXTOID, OIDOID});
+    static pg::Statement statement(DTM_STORED_COLUMNS DTM_VISIBLE_ROW, {TEXTOID, OIDOID});
     pg::Args args;
     args.text(gid).oid(viewer);
     const pg::Rows rows = statement.execute(args, true);
     if (rows.size() == 0) return std::nullopt;
-    Stored row;
-    row.gid = rows.text(0, 1);
-    row.trans_type = rows.text(0, 2);
-    row.status = rows.text(0, 3);
-    row.owner = rows.text(0, 4);
-    row.request = rows.text(0, 5);
-    row.progress = rows.opt_text(0, 6);
-    row.version = rows.int8(0, 7);
-    row.create_time = rows.time(0, 8);
-    row.update_time = rows.time(0, 9);
-    row.finish_time = rows.opt_time(0, 10);
-    row.rollback_time = rows.opt_time(0, 11);
-    row.next_cron_time = rows.opt_time(0, 12);
-    if (!rows.is_null(0, 13)) row.next_cron_interval = rows.int4(0, 13);
-    row.last_error = rows.opt_text(0, 14);
-    row.rollback_reason = rows.opt_text(0, 15);
-    row.result = rows.opt_text(0, 16);
-    row.attention = rows.opt_text(0, 17);
-    return row;
+    return read_stored(rows, 0);
+}
+
+std::vector<Stored> find_all(std::span<const std::string_view> gids) {
+    static pg::Statement statement(DTM_STORED_COLUMNS
+                                   " FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY ($1)",
+                                   {TEXTARRAYOID});
+    pg::Args args;
+    args.texts(gids);
+    const pg::Rows rows = statement.execute(args);
+    std::vector<Stored> all;
+    for (std::size_t i = 0; i < rows.size(); ++i) all.push_back(read_stored(rows, i));
+    return all;
 }
 
 std::optional<std::string> find_status(std::string_view gid, Oid viewer) {

@@ -1,11 +1,13 @@
 // One row of dtm.trans with everything in it, for people who ask. A role finds its own
 // transactions, who may execute dtm.observe_all() finds all of them; to others a gid does not
-// exist. Reads with the active snapshot and locks nothing. Runs within a store::AsOwner.
+// exist, but where it says otherwise. Reads with the active snapshot and locks nothing. Runs within
+// a store::AsOwner.
 #pragma once
 
 #include "pg/spi.hpp"
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -32,6 +34,8 @@ struct Stored {
 };
 
 std::optional<Stored> find(std::string_view gid, Oid viewer);
+// Whoever asks; unknown gids are left out.
+std::vector<Stored> find_all(std::span<const std::string_view> gids);
 std::optional<std::string> find_status(std::string_view gid, Oid viewer);
 
 }  // namespace dtm::store

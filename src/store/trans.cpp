@@ -2,7 +2,10 @@
 // update says which version of the row it read.
 #include "store/trans.hpp"
 
+#include "core/decide.hpp"
 #include "store/access.hpp"
+#include "store/registered.hpp"
+#include "wire/stored.hpp"
 
 #include <unordered_map>
 
@@ -39,10 +42,28 @@ Row read_row(const pg::Rows& rows, std::size_t i) {
     return row;
 }
 
+void attach_registered(std::vector<Row>& rows) {
+    std::vector<std::string_view> gids;
+    for (const Row& row : rows) {
+        if (!row.unreadable && is_two_phase(row.type)) gids.emplace_back(row.gid);
+    }
+    if (gids.empty()) return;
+    RegisteredByGid branches = registered(gids);
+    for (Row& row : rows) {
+        const auto found = branches.find(row.gid);
+        if (found == branches.end()) continue;
+        for (RegisteredRow& branch : found->second) {
+            branch.registration.type = row.type;
+            row.registered.push_back(std::move(branch.registration));
+        }
+    }
+}
+
 std::vector<Row> read_rows(const pg::Rows& rows) {
     std::vector<Row> all;
     all.reserve(rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i) all.push_back(read_row(rows, i));
+    attach_registered(all);
     return all;
 }
 
@@ -51,10 +72,8 @@ std::optional<Row> first(std::vector<Row> rows) {
     return std::move(rows.front());
 }
 
-const std::string& select_sql() {
-    static const std::string sql = std::string("SELECT ") + columns +
-                                   " FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY ($1)";
-    return sql;
+std::string select_sql(const char* condition) {
+    return std::string("SELECT ") + columns + " FROM dtm.trans WHERE " + condition;
 }
 
 }  // namespace
@@ -77,11 +96,47 @@ bool insert(const NewTrans& t) {
 }
 
 std::vector<Row> load(std::span<const std::string> gids) {
-    static Statement statement(select_sql().c_str(), {TEXTARRAYOID});
+    static const std::string sql = select_sql("gid OPERATOR(pg_catalog.=) ANY ($1)");
+    static Statement statement(sql.c_str(), {TEXTARRAYOID});
     std::vector<std::string_view> views(gids.begin(), gids.end());
     Args args;
     args.texts(views);
     return read_rows(statement.execute(args));
+}
+
+std::vector<Row> load_locked(std::span<const std::string_view> gids, bool skip_locked) {
+    static const std::string wait_sql =
+        select_sql("gid OPERATOR(pg_catalog.=) ANY ($1) FOR NO KEY UPDATE");
+    static const std::string skip_sql = wait_sql + " SKIP LOCKED";
+    static Statement wait(wait_sql.c_str(), {TEXTARRAYOID});
+    static Statement skip(skip_sql.c_str(), {TEXTARRAYOID});
+    Args args;
+    args.texts(gids);
+    return read_rows((skip_locked ? skip : wait).execute(args));
+}
+
+std::vector<Row> load_waiting(core::Time after, std::string_view after_gid, long limit) {
+    static const std::string sql = select_sql(
+        "next_cron_time OPERATOR(pg_catalog.>=) $1"
+        " AND (next_cron_time OPERATOR(pg_catalog.>) $1 OR gid OPERATOR(pg_catalog.>) $2)"
+        " ORDER BY next_cron_time, gid LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED");
+    static Statement statement(sql.c_str(), {TIMESTAMPTZOID, TEXTOID, INT8OID});
+    Args args;
+    args.time(after).text(after_gid).int8(limit);
+    return read_rows(statement.execute(args));
+}
+
+core::Request request_of(const Row& row) {
+    core::Request request = wire::decode_request(row.gid, row.type, row.request);
+    for (const wire::Registration& branch : row.registered) wire::add_registered(request, branch);
+    return request;
+}
+
+core::State state_of(const Row& row, const core::Request& request) {
+    core::State state = core::recovered_fresh_state(request, row.status, row.create_time);
+    if (row.progress) wire::decode_progress(request, *row.progress, state);
+    state.rollback_reason = row.rollback_reason;
+    return state;
 }
 
 std::optional<Row> load_one(std::string_view gid) {
@@ -194,7 +249,7 @@ void settle_whole(std::span<const Settlement> all, std::span<const std::size_t> 
         const Settlement& s = all[i];
         gids.emplace_back(s.gid);
         statuses.emplace_back(to_string(s.status));
-        progress.emplace_back(s.progress);
+        progress.push_back(view(s.progress));
         errors.push_back(view(s.last_error));
         reasons.push_back(view(s.rollback_reason));
         versions.push_back(s.version);
@@ -216,16 +271,15 @@ void settle_whole(std::span<const Settlement> all, std::span<const std::size_t> 
     find_conflicts(statement.execute(args), all, which, conflicts);
 }
 
-// Locks what can be locked at once; returns the indices of rows that somebody else holds.
-std::vector<std::size_t> lock_available(std::span<const Settlement> all) {
+}  // namespace
+
+std::vector<std::size_t> held_by_others(std::span<const std::string_view> gids) {
     static Statement existing("SELECT gid FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY ($1)",
                               {TEXTARRAYOID});
     static Statement statement(
         "SELECT gid FROM dtm.trans WHERE gid OPERATOR(pg_catalog.=) ANY ($1)"
         " FOR NO KEY UPDATE SKIP LOCKED",
         {TEXTARRAYOID});
-    std::vector<std::string_view> gids;
-    for (const Settlement& s : all) gids.push_back(s.gid);
     Args all_args, args;
     all_args.texts(gids);
     args.texts(gids);
@@ -235,19 +289,21 @@ std::vector<std::size_t> lock_available(std::span<const Settlement> all) {
     const pg::Rows locked = statement.execute(args);
     for (std::size_t i = 0; i < locked.size(); ++i) free[locked.text(i, 1)] = true;
     std::vector<std::size_t> held;
-    for (std::size_t i = 0; i < all.size(); ++i) {
-        const auto found = free.find(all[i].gid);
+    for (std::size_t i = 0; i < gids.size(); ++i) {
+        const auto found = free.find(gids[i]);
         // A row that is gone is a conflict, not a lock: the update finds that out.
         if (found != free.end() && !found->second) held.push_back(i);
     }
     return held;
 }
 
-}  // namespace
-
 SettleResult settle(std::span<const Settlement> all, core::Time now, bool skip_locked) {
     SettleResult result;
-    if (skip_locked) result.locked = lock_available(all);
+    if (skip_locked) {
+        std::vector<std::string_view> gids;
+        for (const Settlement& s : all) gids.push_back(s.gid);
+        result.locked = held_by_others(gids);
+    }
     std::vector<std::size_t> clean, whole;
     std::size_t next_held = 0;
     for (std::size_t i = 0; i < all.size(); ++i) {
@@ -281,7 +337,8 @@ std::int64_t purge_finished(core::Time older_than, int limit) {
         "  SELECT gid FROM dtm.trans"
         "   WHERE COALESCE(finish_time, rollback_time) OPERATOR(pg_catalog.<) $1"
         "     AND status OPERATOR(pg_catalog.=) ANY ('{succeed,failed}'::pg_catalog.text[])"
-        "   ORDER BY COALESCE(finish_time, rollback_time) LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        "   ORDER BY COALESCE(finish_time, rollback_time) LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        " RETURNING gid, trans_type OPERATOR(pg_catalog.=) ANY ('{saga,msg}'::pg_catalog.text[])",
         {TIMESTAMPTZOID, INT8OID});
     static Statement events(
         "DELETE FROM dtm.event WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
@@ -289,7 +346,13 @@ std::int64_t purge_finished(core::Time older_than, int limit) {
         {TIMESTAMPTZOID, INT8OID});
     Args args, event_args;
     args.time(older_than).int8(limit);
-    const auto removed = static_cast<std::int64_t>(finished.execute(args).processed());
+    const pg::Rows gone = finished.execute(args);
+    std::vector<std::string_view> with_branches;
+    for (std::size_t i = 0; i < gone.size(); ++i) {
+        if (!gone.boolean(i, 2)) with_branches.push_back(gone.text(i, 1));
+    }
+    delete_registered(with_branches);
+    const auto removed = static_cast<std::int64_t>(gone.processed());
     if (removed == limit) return removed;
     event_args.time(older_than).int8(limit);
     return static_cast<std::int64_t>(events.execute(event_args).processed());

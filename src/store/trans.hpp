@@ -5,6 +5,7 @@
 
 #include "core/types.hpp"
 #include "pg/spi.hpp"
+#include "wire/api_request.hpp"
 
 #include <optional>
 #include <span>
@@ -40,10 +41,27 @@ struct Row {
     TransactionId xmin = InvalidTransactionId;
     std::optional<std::string> attention;
     std::optional<std::string> unreadable;  // type or status are of another version: why
+    // tcc, xa: its branches, in the order of registration.
+    std::vector<wire::Registration> registered;
 };
 // Unknown gids are left out.
 std::vector<Row> load(std::span<const std::string> gids);
 std::optional<Row> load_one(std::string_view gid);
+// The same, locked until the end of the transaction against all writers. skip_locked: rows that
+// somebody holds are left out instead of being waited for.
+std::vector<Row> load_locked(std::span<const std::string_view> gids, bool skip_locked);
+// Locks, until the end of the transaction, what can be locked at once; returns the indices of those
+// that somebody else holds.
+std::vector<std::size_t> held_by_others(std::span<const std::string_view> gids);
+// The rows that are due after `after`, earliest first and locked; those that somebody holds are
+// left out.
+std::vector<Row> load_waiting(core::Time after, std::string_view after_gid, long limit);
+// The request of a row, with its registered branches. Throws std::runtime_error when the text
+// cannot be read.
+core::Request request_of(const Row&);
+// What the row says has happened, to somebody who does not know whether an earlier life of a
+// coordinator worked on it. Throws as request_of().
+core::State state_of(const Row&, const core::Request&);
 
 // Unfinished rows due at or before `until`, not before `from`, oldest first; of this slice only.
 struct Due {
@@ -60,7 +78,7 @@ struct Settlement {
     core::Status status = core::Status::submitted;
     // None of the following is written for a clean success: all branches succeeded at once.
     bool clean_success = false;
-    std::string progress;
+    std::optional<std::string> progress;  // none: the row says nothing, see core::State::outdated
     std::int32_t attempts = 0;
     std::int32_t interval_s = 0;
     std::optional<core::Time> due;
@@ -80,8 +98,8 @@ SettleResult settle(std::span<const Settlement>, core::Time now, bool skip_locke
 // the version could not be read, any will do.
 void put_aside(std::string_view gid, std::int64_t version, std::string_view why);
 
-// Removes finished transactions, and what operators did, that are older; at most so many. Nothing,
-// where the SQL is that of a version without the index for it.
+// Removes finished transactions with their branches, and what operators did, that are older; at
+// most so many. Nothing, where the SQL is that of a version without the index for it.
 std::int64_t purge_finished(core::Time older_than, int limit);
 
 }  // namespace dtm::store

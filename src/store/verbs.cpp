@@ -6,28 +6,21 @@
 namespace dtm::store {
 
 std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer) {
-    static pg::Statement statement(
-        "SELECT trans_type, status, request, progress, version, create_time, next_cron_time,"
-        " attention" DTM_VISIBLE_ROW " FOR NO KEY UPDATE",
-        {TEXTOID, OIDOID});
+    static pg::Statement statement("SELECT trans_type, status" DTM_VISIBLE_ROW " FOR NO KEY UPDATE",
+                                   {TEXTOID, OIDOID});
     pg::Args args;
     args.text(gid).oid(viewer);
     const pg::Rows rows = statement.execute(args);
     if (rows.size() == 0) return std::nullopt;
     Locked row;
-    row.trans_type = rows.text(0, 1);
-    row.status = rows.text(0, 2);
-    row.request = rows.text(0, 3);
-    row.progress = rows.opt_text(0, 4);
-    row.version = rows.int8(0, 5);
-    row.create_time = rows.time(0, 6);
-    row.next_cron_time = rows.opt_time(0, 7);
-    row.attention = rows.opt_text(0, 8);
+    row.type_word = rows.text(0, 1);
+    row.status_word = rows.text(0, 2);
+    static_cast<Row&>(row) = load_one(gid).value();
     return row;
 }
 
-void make_due(std::string_view gid, const std::optional<std::string>& progress, pg::UnixTime due,
-              pg::UnixTime now) {
+void make_due(std::string_view gid, const std::optional<std::string>& progress,
+              std::optional<pg::UnixTime> due, pg::UnixTime now) {
     static pg::Statement statement(
         "UPDATE dtm.trans SET progress = COALESCE($2, progress), next_cron_time = $3,"
         " update_time = $4, attention = NULL, version = version OPERATOR(pg_catalog.+) 1"
@@ -38,8 +31,8 @@ void make_due(std::string_view gid, const std::optional<std::string>& progress, 
     statement.execute(args);
 }
 
-void write_progress(std::string_view gid, const std::string& progress, pg::UnixTime due,
-                    pg::UnixTime now) {
+void write_progress(std::string_view gid, const std::string& progress,
+                    std::optional<pg::UnixTime> due, pg::UnixTime now) {
     static pg::Statement statement(
         "UPDATE dtm.trans SET progress = $2, update_time = $4,"
         " next_cron_time = CASE WHEN attention IS NULL THEN $3 END,"

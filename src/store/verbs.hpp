@@ -3,7 +3,7 @@
 // transaction.
 #pragma once
 
-#include "pg/spi.hpp"
+#include "store/trans.hpp"
 
 #include <optional>
 #include <string>
@@ -11,27 +11,22 @@
 
 namespace dtm::store {
 
-// A locked row, or none: what a verb needs to know before it writes.
-struct Locked {
-    std::string trans_type;
-    std::string status;
-    std::string request;
-    std::optional<std::string> progress;
-    std::int64_t version = 0;
-    pg::UnixTime create_time{};
-    std::optional<pg::UnixTime> next_cron_time;
-    std::optional<std::string> attention;  // it is put aside
+// A locked row, with the words of its type and status: another version may know others.
+struct Locked : Row {
+    std::string type_word;
+    std::string status_word;
 };
 // Waits for whoever writes the row. `viewer` as in store/lookup.hpp.
 std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer);
 
-// Due at that time and no longer put aside. progress: none leaves the stored one.
-void make_due(std::string_view gid, const std::optional<std::string>& progress, pg::UnixTime due,
-              pg::UnixTime now);
+// Due at that time (none: never by itself) and no longer put aside. progress: none leaves the
+// stored one.
+void make_due(std::string_view gid, const std::optional<std::string>& progress,
+              std::optional<pg::UnixTime> due, pg::UnixTime now);
 
 // New progress; due at that time unless it is put aside.
-void write_progress(std::string_view gid, const std::string& progress, pg::UnixTime due,
-                    pg::UnixTime now);
+void write_progress(std::string_view gid, const std::string& progress,
+                    std::optional<pg::UnixTime> due, pg::UnixTime now);
 
 // Not due any more, with this as attention.
 void set_aside(std::string_view gid, const std::string& attention, pg::UnixTime now);

@@ -1,8 +1,10 @@
-// Writes what clients of dtm read: results and errors of 1.2, the objects of 1.6, JSON-RPC responses
-// of Part 3. A success never contains the word FAILURE by itself (0.4, rule 1).
+// Writes what clients of dtm read: results and errors of 1.2, the objects of 1.6, JSON-RPC
+// responses of Part 3. A success never contains the word FAILURE by itself (0.4, rule 1).
 #pragma once
 
 #include "core/types.hpp"
+#include "wire/api_request.hpp"
+#include "wire/text.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -16,14 +18,23 @@ namespace dtm::wire {
 
 // How a call ended, in the three words of dtm.
 struct ApiOutcome {
-    enum class Kind : std::uint8_t { success, failure, ongoing, error, bad_body } kind =
-        Kind::success;
+    enum class Kind : std::uint8_t {
+        success,
+        failure,
+        ongoing,
+        error,
+        bad_body
+    } kind = Kind::success;
     std::string message;  // all but success; a failure's ends with "FAILURE"
 };
 // 200, 409, 425, 500; bad_body: 400 (1.7a).
 unsigned http_status(ApiOutcome::Kind);
 // {"dtm_result":"SUCCESS"} and so on. `error` and `bad_body` have no dtm_result.
 std::string outcome_json(const ApiOutcome&);
+
+// What is said to a client whose request is refused: the message, what to do about it and where it
+// is wrong. `error`, or `bad_body` for a BadBody.
+ApiOutcome refusal(const BadRequest&);
 
 // `result`: JSON text, "null" for nothing. Members sorted as dtm's: error, id, jsonrpc, result.
 std::string rpc_result(std::string_view id, std::string_view result);
@@ -32,9 +43,10 @@ std::string rpc_result(std::string_view id, std::string_view result);
 std::string rpc_error(std::string_view id, int code, std::string_view message);
 int rpc_code(ApiOutcome::Kind);
 
-// Times are printed as RFC 3339 in UTC, "2026-01-02T03:04:05.678Z".
+// Times are printed as RFC 3339 in UTC, "2026-01-02T03:04:05.678Z", unless the caller has another
+// form.
+using TimeText = std::string (*)(core::Time);
 std::string rfc3339(core::Time);
-std::string base64(std::string_view bytes);
 
 // 1.6.1. `id` is required by clients and has no meaning here: a positive 31-bit hash of the gid.
 // Unset members are left out.
@@ -46,16 +58,17 @@ struct TransactionAnswer {
     std::optional<std::int64_t> next_cron_interval;
     std::string_view result, rollback_reason;
 };
-std::string transaction_json(const TransactionAnswer&);
+std::string transaction_json(const TransactionAnswer&, TimeText = rfc3339);
 
-// 1.6.2. `id` counts from 1 within the transaction.
+// 1.6.2. `id` counts from 1 within the transaction, bin_data are the bytes. Unset members are left
+// out.
 struct BranchAnswer {
     std::int64_t id = 1;
     core::Time create_time{}, update_time{};
     std::optional<core::Time> finish_time;
     std::string_view gid, url, bin_data, branch_id, op, status;
 };
-std::string branch_json(const BranchAnswer&);
+std::string branch_json(const BranchAnswer&, TimeText = rfc3339);
 
 // 1.6.3.
 struct KvAnswer {

@@ -1,6 +1,7 @@
 #include "wire/branch_call.hpp"
 
 #include "wire/json.hpp"
+#include "wire/rpc_branch.hpp"
 #include "wire/text.hpp"
 
 #include <algorithm>
@@ -17,33 +18,7 @@ using core::Result;
 // What is kept of a body as a reason. Enough for every business text; a row stays small.
 constexpr std::size_t max_reason_bytes = 4096;
 
-std::string_view spelled(Op op) {
-    switch (op) {
-        case Op::action:
-            return "action";
-        case Op::compensate:
-            return "compensate";
-        case Op::query:
-            return "msg";  // dtm's name for the query-prepared question
-    }
-    return "";
-}
-
-std::string_view spelled(core::TransType type) {
-    switch (type) {
-        case core::TransType::msg:
-            return "msg";
-        case core::TransType::saga:
-            return "saga";
-        case core::TransType::tcc:
-            return "tcc";
-        case core::TransType::xa:
-            return "xa";
-        case core::TransType::workflow:
-            return "workflow";
-    }
-    return "";
-}
+std::string_view without_fragment(std::string_view url) { return url.substr(0, url.find('#')); }
 
 // Appends the URL as it goes on the wire: a Go client percent-encodes what is not ASCII, and the
 // request line has no room for anything else. The host stays as it is (libcurl knows IDN).
@@ -65,12 +40,10 @@ void append_url(std::string& out, std::string_view url) {
     }
 }
 
-std::string url_with_parameters(std::string_view url, std::string_view branch_id,
-                                std::string_view gid, std::string_view op,
-                                std::string_view trans_type) {
-    url = url.substr(0, url.find('#'));  // a fragment is never sent
+std::string url_with_parameters(std::string_view url, const BranchIdentity& identity) {
+    url = without_fragment(url);
     std::string out;
-    out.reserve(url.size() + gid.size() + 64);
+    out.reserve(url.size() + identity.gid.size() + 64);
     append_url(out, url);
     const std::size_t question = url.find('?');
     if (question == url.npos) {
@@ -79,14 +52,20 @@ std::string url_with_parameters(std::string_view url, std::string_view branch_id
         out += '&';
     }
     out += "branch_id=";
-    append_query_escaped(out, branch_id);
+    append_query_escaped(out, identity.branch_id);
     out += "&gid=";
-    append_query_escaped(out, gid);
+    append_query_escaped(out, identity.gid);
     out += "&op=";
-    append_query_escaped(out, op);
+    append_query_escaped(out, identity.op);
     out += "&trans_type=";
-    append_query_escaped(out, trans_type);
+    append_query_escaped(out, identity.trans_type);
     return out;
+}
+
+// An xa's phase 2 has no body; services register POST only for it and for a workflow's callback,
+// which may have an empty input (D26).
+bool always_posts(const Request& request) {
+    return request.type == core::TransType::xa || request.type == core::TransType::workflow;
 }
 
 bool has_header(const Request& request, std::string_view name) {
@@ -134,17 +113,48 @@ std::string_view branch_url(const Request& request, std::uint32_t branch, Op op)
     return {};
 }
 
+std::string_view op_name(const Request& request, Op op) {
+    const core::TransType type = request.type;
+    switch (op) {
+        case Op::action:
+            if (type == core::TransType::tcc) return "confirm";
+            return type == core::TransType::xa ? "commit" : "action";
+        case Op::compensate:
+            if (type == core::TransType::tcc) return "cancel";
+            return type == core::TransType::xa ? "rollback" : "compensate";
+        case Op::query:
+            if (type == core::TransType::workflow) return request.workflow_name;
+            return "msg";  // dtm's name for the query-prepared question
+    }
+    return {};
+}
+
 BranchCall branch_call(const std::shared_ptr<const Request>& request, std::uint32_t branch, Op op,
                        const core::Policy& policy) {
     const bool query = op == Op::query;
+    const std::string_view stored = branch_url(*request, branch, op);
+    BranchIdentity identity;
+    identity.gid = request->gid;
+    identity.trans_type = core::to_string(request->type);
+    identity.branch_id = query ? "00" : std::string_view(request->branches.at(branch).branch_id);
+    identity.op = op_name(*request, op);
+    // A message's question has no body, and its workflow_data is empty.
+    const std::string_view payload =
+        query ? request->workflow_data : request->payloads.at(request->branches.at(branch).step);
+
     BranchCall call;
-    call.url = url_with_parameters(
-        branch_url(*request, branch, op),
-        query ? std::string_view("00") : std::string_view(request->branches.at(branch).branch_id),
-        request->gid, spelled(op), spelled(request->type));
-    if (!query) call.body = request->payloads.at(request->branches.at(branch).step);
-    call.post = !call.body.empty();
-    call.keep = request;
+    if (calls_json_rpc(request->protocol, stored)) {
+        append_url(call.url, without_fragment(stored));
+        auto body = std::make_shared<const std::string>(rpc_body(stored, identity, payload));
+        call.body = *body;
+        call.keep = std::move(body);
+        call.post = true;
+    } else {
+        call.url = url_with_parameters(stored, identity);
+        call.body = payload;
+        call.keep = request;
+        call.post = !payload.empty() || always_posts(*request);
+    }
     call.headers = headers(*request);
     const auto own_timeout = request->options.request_timeout;
     call.timeout = own_timeout.count() > 0 ? own_timeout : policy.request_timeout;
@@ -171,30 +181,19 @@ Outcome classify_http(long status, std::string_view body) {
     return {Result::success, {}};
 }
 
+Outcome classify(const Request& request, std::uint32_t branch, Op op, long status,
+                 std::string_view body) {
+    Outcome outcome = classify_http(status, body);
+    const bool rpc = calls_json_rpc(request.protocol, branch_url(request, branch, op));
+    return rpc && outcome.result == Result::success ? classify_rpc(body) : outcome;
+}
+
 std::string alert_body(std::string_view gid, core::Status status, std::string_view branch_url,
                        std::string_view error, std::uint32_t retry_count) {
-    std::string_view status_text;
-    switch (status) {
-        case core::Status::prepared:
-            status_text = "prepared";
-            break;
-        case core::Status::submitted:
-            status_text = "submitted";
-            break;
-        case core::Status::aborting:
-            status_text = "aborting";
-            break;
-        case core::Status::succeed:
-            status_text = "succeed";
-            break;
-        case core::Status::failed:
-            status_text = "failed";
-            break;
-    }
     std::string out = "{\"gid\":";
     json::append_string(out, gid);
     out += ",\"status\":";
-    json::append_string(out, status_text);
+    json::append_string(out, core::to_string(status));
     out += ",\"branch\":";
     json::append_string(out, branch_url);
     out += ",\"error\":";

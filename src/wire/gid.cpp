@@ -3,6 +3,9 @@
 #include "wire/request.hpp"
 #include "wire/text.hpp"
 
+#include <algorithm>
+#include <array>
+
 namespace dtm::wire {
 
 namespace {
@@ -10,6 +13,7 @@ namespace {
 // What is wrong with the byte, "" when nothing is.
 std::string_view objection(std::string_view gid, std::size_t i) {
     const auto c = static_cast<unsigned char>(gid[i]);
+    if (c == '\n' || c == '\r') return "a line break";
     if (c < 0x20 || c == 0x7F) return "a control character";
     // U+0080..U+009F, the control characters beyond ASCII, are C2 80..C2 9F.
     if (c == 0xC2 && i + 1 < gid.size() && static_cast<unsigned char>(gid[i + 1]) < 0xA0) {
@@ -46,8 +50,10 @@ void check_gid(std::string_view gid, const Limits& limits) {
     }
     for (std::size_t i = 0; i < gid.size(); ++i) {
         if (const auto what = objection(gid, i); !what.empty()) {
+            // Their clients got away with these, and did not find their transaction again (D38).
+            const bool deleted = gid[i] == ';' || gid[i] == '\n' || gid[i] == '\r';
             path.fail("the gid has " + std::string(what) + " at byte " + std::to_string(i + 1),
-                      rule);
+                      rule + std::string(deleted ? " (A dtm server deletes it silently.)" : ""));
         }
     }
 }
@@ -70,6 +76,16 @@ std::string make_gid(std::span<const std::uint8_t, 16> entropy) {
         gid[--i] = alphabet[static_cast<std::size_t>(number % 57)];
     }
     return gid;
+}
+
+std::string make_gid(core::Time now, std::span<const std::uint8_t, 10> chance,
+                     std::string_view node) {
+    std::array<std::uint8_t, 16> bytes{};
+    const auto ms = static_cast<std::uint64_t>(now.time_since_epoch().count() / 1000);
+    for (std::size_t i = 0; i < 6; ++i) bytes[i] = static_cast<std::uint8_t>(ms >> (8 * (5 - i)));
+    std::copy(chance.begin(), chance.end(), bytes.begin() + 6);
+    const std::string gid = make_gid(bytes);
+    return node.empty() ? gid : std::string(node) + "-" + gid;
 }
 
 }  // namespace dtm::wire

@@ -56,7 +56,7 @@ struct Document::Impl {
     bj::value root = bj::value(bj::storage_ptr(&memory));
 };
 
-Document::Document(std::string_view text, int max_depth) : impl_(new Impl) {
+Document::Document(std::string_view text, int max_depth, Trailing trailing) : impl_(new Impl) {
     bj::parse_options options;
     options.max_depth = static_cast<std::size_t>(max_depth);
     std::array<unsigned char, 2048> scratch;
@@ -64,7 +64,9 @@ Document::Document(std::string_view text, int max_depth) : impl_(new Impl) {
     parser.reset(&impl_->memory);
     bj::error_code error;
     const std::size_t read = parser.write_some(text.data(), text.size(), error);
-    if (!error && read < text.size()) error = bj::error::extra_data;
+    if (!error && read < text.size() && trailing == Trailing::refuse) {
+        error = bj::error::extra_data;
+    }
     if (error) throw SyntaxError(describe(error), read);
     impl_->root = parser.release();
 }
@@ -127,6 +129,8 @@ std::optional<std::int64_t> Value::integer() const {
     if (const auto* number = as_boost(value_).if_int64()) return *number;
     return std::nullopt;
 }
+
+double Value::real() const { return as_boost(value_).as_double(); }
 
 std::size_t Value::size() const {
     if (value_ == nullptr) return 0;

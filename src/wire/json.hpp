@@ -1,6 +1,6 @@
 // JSON as this room needs it: a parsed document that is looked at, and text that is appended to a
 // string. The library behind it (Boost.JSON) is seen by json.cpp alone. It survives hostile text:
-// depth is bounded, trailing garbage and invalid UTF-8 are errors, and errors say where.
+// depth is bounded, invalid UTF-8 is an error, and errors say where.
 #pragma once
 
 #include <cstddef>
@@ -42,6 +42,7 @@ public:
     std::string_view string() const;
     // nullopt: an integer beyond the range of int64.
     std::optional<std::int64_t> integer() const;
+    double real() const;  // nearly: the last bit may be another one
 
     // Number of elements or members; 0 for everything that is neither array nor object.
     std::size_t size() const;
@@ -54,10 +55,13 @@ private:
     const void* value_ = nullptr;
 };
 
+// What follows the end of the value.
+enum class Trailing : std::uint8_t { refuse, ignore };
+
 class Document {
 public:
     // Throws SyntaxError. The document keeps nothing of `text`.
-    Document(std::string_view text, int max_depth);
+    Document(std::string_view text, int max_depth, Trailing trailing = Trailing::refuse);
     ~Document();
     Document(const Document&) = delete;
     Document& operator=(const Document&) = delete;

@@ -1,6 +1,6 @@
 // Reads a submit request in dtm's language (dtm-compat.md 1.4) and makes a core::Request of it, or
-// says exactly what is wrong with it. Bytes in, values out: no sockets, no tables. Used by the SQL
-// functions and by the API server alike, so the same request leaves the same row (P1).
+// says exactly what is wrong with it. Bytes in, values out: no sockets, no tables. The API server's
+// door to the same reading is api_request.hpp, so the same request leaves the same row (P1).
 #pragma once
 
 #include "core/types.hpp"
@@ -38,9 +38,10 @@ struct Limits {
 // Resolves a topic to its subscriber URLs; an empty list means that there is none.
 using TopicLookup = std::function<std::vector<std::string>(std::string_view topic)>;
 
-// Parses the body of submit. An absent or empty gid stays empty: the caller makes one.
-// Leniency as dtm-compat.md 1.1.1: unknown fields ignored, null is absent, keys in any case, last
-// duplicate wins. Throws BadRequest.
+// Parses the body of SQL's submit. An absent or empty gid of a saga or msg stays empty: the caller
+// makes one. A tcc or xa is submitted by the gid it was prepared with and has no steps; a workflow
+// is refused. Leniency as dtm-compat.md 1.1.1: unknown fields ignored, null is absent, keys in any
+// case, last duplicate wins. Throws BadRequest.
 core::Request parse_submit(std::string_view json, const TopicLookup& topics,
                            const Limits& limits = {});
 
@@ -51,5 +52,9 @@ void check_gid(std::string_view gid, const Limits& limits = {});
 // A fresh gid: a random UUIDv4 in base 57, 22 characters (dtm-compat.md 1.5.2). `entropy` is 16
 // random bytes.
 std::string make_gid(std::span<const std::uint8_t, 16> entropy);
+// The same as UUIDv7: the milliseconds of `now` first, then chance, so that neighbours in time are
+// neighbours in an index. `node`, if any, and - go before it.
+std::string make_gid(core::Time now, std::span<const std::uint8_t, 10> chance,
+                     std::string_view node);
 
 }  // namespace dtm::wire

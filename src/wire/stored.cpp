@@ -1,7 +1,10 @@
 #include "wire/stored.hpp"
 
 #include "wire/json.hpp"
+#include "wire/object_writer.hpp"
 #include "wire/text.hpp"
+#include "wire/trans_reader.hpp"
+#include "wire/workflow.hpp"
 
 #include <cstdint>
 #include <cstdio>
@@ -17,9 +20,10 @@ namespace dtm::wire {
 // request:  {"steps":[{"action","compensate","id","payload","after":[..]}..], "payloads":[..],
 //            "protocol", "query_prepared", "concurrent", "wait_result", "exact_progress",
 //            "timeout_to_fail", "request_timeout", "retry_interval", "delay", "retry_limit",
-//            "branch_headers":{..}}
+//            "branch_headers":{..}, "custom_data"}
 //           "steps" has one entry per branch; "payload" is the index of its payload when that is
 //           not the index of the entry, "id" the branch id when it is not the payload's number.
+//           tcc, xa and workflow have neither steps nor payloads, and they alone have custom_data.
 //
 // progress: {"b":[{"r":1,"a":OP,"c":OP}..],"q":OP}      r: may have run; a, c, q: action,
 // compensate,
@@ -53,37 +57,9 @@ constexpr int max_depth = 16;
 
 // ---- writing ------------------------------------------------------------------------------------
 
-// Writes members and puts the commas between them.
-class ObjectWriter {
-public:
-    explicit ObjectWriter(std::string& out) : out_(out) { out_ += '{'; }
-    void end() { out_ += '}'; }
-
-    std::string& key(std::string_view name) {
-        if (!first_) out_ += ',';
-        first_ = false;
-        out_ += '"';
-        out_ += name;
-        out_ += "\":";
-        return out_;
-    }
-    void text(std::string_view name, std::string_view value) {
-        if (!value.empty()) append_string(key(name), value);
-    }
-    void number(std::string_view name, std::int64_t value) {
-        if (value != 0) append_integer(key(name), value);
-    }
-    void flag(std::string_view name, bool value) {
-        if (value) key(name) += "true";
-    }
-    void time(std::string_view name, const std::optional<Time>& value) {
-        if (value) append_integer(key(name), value->time_since_epoch().count());
-    }
-
-private:
-    std::string& out_;
-    bool first_ = true;
-};
+void append_time(ObjectWriter& object, std::string_view name, const std::optional<Time>& value) {
+    if (value) append_integer(object.key(name), value->time_since_epoch().count());
+}
 
 // The id that a branch has when its step has no other branch: "01", "02", ..., "100".
 std::string plain_id(std::uint32_t step) {
@@ -117,8 +93,8 @@ void append_op(std::string& out, const OpState& op) {
     if (op.status == BranchStatus::failed) object.text("s", "failed");
     object.number("n", op.attempts);
     object.number("e", op.errors);
-    object.time("t", op.next);
-    object.time("f", op.finished);
+    append_time(object, "t", op.next);
+    append_time(object, "f", op.finished);
     if (!op.last_answer.empty()) object.text("l", printable(op.last_answer, max_answer_bytes));
     object.end();
 }
@@ -127,6 +103,22 @@ void append_op(std::string& out, const OpState& op) {
 bool is_fresh(const OpState& op) {
     return op.status == BranchStatus::prepared && op.attempts == 0 && op.errors == 0 && !op.next &&
            !op.finished && op.last_answer.empty();
+}
+
+void append_calls(ObjectWriter& object, const Request& request) {
+    std::string& out = object.key("steps");
+    out += '[';
+    for (std::size_t i = 0; i < request.branches.size(); ++i) {
+        if (i > 0) out += ',';
+        append_branch(out, request.branches[i], i);
+    }
+    out += ']';
+    object.key("payloads") += '[';
+    for (std::size_t i = 0; i < request.payloads.size(); ++i) {
+        if (i > 0) out += ',';
+        append_string(out, request.payloads[i]);
+    }
+    out += ']';
 }
 
 // ---- reading ------------------------------------------------------------------------------------
@@ -215,6 +207,29 @@ void check_references(const Request& request) {
     }
 }
 
+void read_own_workflow(Request& request) {
+    const Path root;
+    try {
+        read_workflow(Path(root, "custom_data"), request);
+    } catch (const BadRequest& error) {
+        damaged(error.what());
+    }
+}
+
+void read_calls(Value root, Request& request) {
+    const Value steps = expect(root.find("steps"), Kind::array, "steps");
+    request.branches.reserve(steps.size());
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+        request.branches.push_back(read_branch(steps.at(i), i));
+    }
+    const Value payloads = expect(root.find("payloads"), Kind::array, "payloads");
+    request.payloads.reserve(payloads.size());
+    for (std::size_t i = 0; i < payloads.size(); ++i) {
+        request.payloads.emplace_back(expect(payloads.at(i), Kind::string, "payloads").string());
+    }
+    check_references(request);
+}
+
 OpState read_op(Value object) {
     OpState op;
     if (object.is_null()) return op;
@@ -239,7 +254,7 @@ OpState read_op(Value object) {
 
 std::string encode_request(const Request& request) {
     std::string out;
-    std::size_t size = 128;
+    std::size_t size = 128 + request.custom_data.size() * 5 / 4;
     for (const Branch& branch : request.branches) {
         size += branch.action.size() + branch.compensate.size() + 64;
     }
@@ -247,18 +262,7 @@ std::string encode_request(const Request& request) {
     out.reserve(size);
 
     ObjectWriter object(out);
-    object.key("steps") += '[';
-    for (std::size_t i = 0; i < request.branches.size(); ++i) {
-        if (i > 0) out += ',';
-        append_branch(out, request.branches[i], i);
-    }
-    out += ']';
-    object.key("payloads") += '[';
-    for (std::size_t i = 0; i < request.payloads.size(); ++i) {
-        if (i > 0) out += ',';
-        append_string(out, request.payloads[i]);
-    }
-    out += ']';
+    if (has_steps(request.type)) append_calls(object, request);
     if (request.protocol != "http") object.text("protocol", request.protocol);
     object.text("query_prepared", request.query_prepared);
     const Options& options = request.options;
@@ -271,17 +275,9 @@ std::string encode_request(const Request& request) {
     object.number("delay", options.delay.count());
     object.number("retry_limit", options.retry_limit);
     if (!options.branch_headers.empty()) {
-        object.key("branch_headers");
-        char separator = '{';
-        for (const auto& [name, value] : options.branch_headers) {
-            out += separator;
-            append_string(out, name);
-            out += ':';
-            append_string(out, value);
-            separator = ',';
-        }
-        out += '}';
+        append_map(object.key("branch_headers"), options.branch_headers);
     }
+    object.text("custom_data", request.custom_data);
     object.end();
     return out;
 }
@@ -292,17 +288,7 @@ Request decode_request(std::string_view gid, core::TransType type, std::string_v
     Request request;
     request.gid = gid;
     request.type = type;
-    const Value steps = expect(root.find("steps"), Kind::array, "steps");
-    request.branches.reserve(steps.size());
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-        request.branches.push_back(read_branch(steps.at(i), i));
-    }
-    const Value payloads = expect(root.find("payloads"), Kind::array, "payloads");
-    request.payloads.reserve(payloads.size());
-    for (std::size_t i = 0; i < payloads.size(); ++i) {
-        request.payloads.emplace_back(expect(payloads.at(i), Kind::string, "payloads").string());
-    }
-    check_references(request);
+    if (has_steps(type)) read_calls(root, request);
     if (const auto protocol = text_of(root, "protocol"); !protocol.empty()) {
         request.protocol = protocol;
     }
@@ -316,6 +302,8 @@ Request decode_request(std::string_view gid, core::TransType type, std::string_v
     options.retry_interval = seconds_of(root, "retry_interval");
     options.delay = seconds_of(root, "delay");
     options.retry_limit = count_of(root, "retry_limit");
+    request.custom_data = text_of(root, "custom_data");
+    if (type == core::TransType::workflow) read_own_workflow(request);
     const Value headers = root.find("branch_headers");
     if (!headers.is_null()) expect(headers, Kind::object, "branch_headers");
     for (std::size_t i = 0; i < headers.size(); ++i) {

@@ -16,7 +16,7 @@ std::string encode_request(const core::Request&);
 // Throws std::runtime_error when the text is not one that encode_request made. The branches of tcc
 // and xa are not part of the text: see add_registered().
 core::Request decode_request(std::string_view gid, core::TransType, std::string_view text);
-// A registered branch of tcc or xa becomes the last one of the request.
+// A registered branch of tcc or xa becomes the last one of the request, with a payload of its own.
 void add_registered(core::Request& request, const Registration& registration);
 
 // The progress of all branch operations, compact JSON. Never empty.

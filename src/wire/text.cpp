@@ -1,5 +1,7 @@
 #include "wire/text.hpp"
 
+#include <cstdint>
+
 namespace dtm::wire {
 
 namespace {
@@ -25,6 +27,9 @@ std::size_t sequence_length(std::string_view text, std::size_t at) {
     }
     return length;
 }
+
+constexpr std::string_view base64_digits =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 bool may_be_shown(unsigned char c) {
     return (c >= 0x20 && c != 0x7F) || c == '\t' || c == '\n' || c == '\r';
@@ -74,6 +79,42 @@ void append_query_escaped(std::string& out, std::string_view text) {
             out += digits[byte & 15];
         }
     }
+}
+
+std::string base64(std::string_view bytes) {
+    std::string out;
+    out.reserve((bytes.size() + 2) / 3 * 4);
+    for (std::size_t i = 0; i < bytes.size(); i += 3) {
+        std::uint32_t group = 0;
+        for (std::size_t k = 0; k < 3; ++k) {
+            group = group << 8 | (i + k < bytes.size() ? byte_at(bytes, i + k) : 0U);
+        }
+        for (std::size_t k = 0; k < 4; ++k) {
+            out += i + k <= bytes.size() ? base64_digits[group >> (18 - 6 * k) & 63] : '=';
+        }
+    }
+    return out;
+}
+
+std::optional<std::string> unbase64(std::string_view text) {
+    if (text.size() % 4 != 0) return std::nullopt;
+    const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+    text.remove_suffix(padding);
+    std::string out;
+    out.reserve(text.size() / 4 * 3 + 2);
+    std::uint32_t bits = 0;
+    unsigned count = 0;
+    for (const char c : text) {
+        const std::size_t digit = base64_digits.find(c);
+        if (digit == std::string_view::npos) return std::nullopt;
+        bits = bits << 6 | static_cast<std::uint32_t>(digit);
+        count += 6;
+        if (count < 8) continue;
+        count -= 8;
+        out += static_cast<char>(bits >> count);
+        bits &= (1U << count) - 1;
+    }
+    return out;
 }
 
 }  // namespace dtm::wire

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,5 +20,9 @@ std::string printable(std::string_view text, std::size_t cap);
 // Appends `text` as application/x-www-form-urlencoded, the way Go's url.QueryEscape does: space is
 // '+', everything but letters, digits and -_.~ is percent-encoded.
 void append_query_escaped(std::string& out, std::string_view text);
+
+// The standard alphabet with padding, as Go prints and reads bytes in JSON.
+std::string base64(std::string_view bytes);
+std::optional<std::string> unbase64(std::string_view text);  // nullopt: it is none
 
 }  // namespace dtm::wire

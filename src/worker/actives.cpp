@@ -46,19 +46,15 @@ struct CallId {
 };
 constexpr std::uint64_t alert_call = 0;  // transactions count from 1
 
+// A row that says nothing and was not just inserted admits every action. That is more than what
+// happened where a client has submitted or aborted it in this life, and costs nothing: a message
+// has no way back, tcc and xa undo all of their branches anyway, and a saga that is prepared says
+// how far it is.
 core::State state_of(const store::Row& row, const core::Request& request, TransactionId first_xid) {
-    core::State state;
-    if (row.progress) {
-        state.status = row.status;
-        state.create_time = row.create_time;
-        wire::decode_progress(request, *row.progress, state);
-    } else if (row.version == 1 && TransactionIdFollowsOrEquals(row.xmin, first_xid)) {
-        state = core::initial_state(request, row.status, row.create_time);
-    } else {
-        state = core::recovered_fresh_state(request, row.status, row.create_time);
-    }
-    state.rollback_reason = row.rollback_reason;
-    return state;
+    const bool born_here =
+        row.version == 1 && TransactionIdFollowsOrEquals(row.xmin, first_xid) && !row.progress;
+    return born_here ? core::initial_state(request, row.status, row.create_time)
+                     : store::state_of(row, request);
 }
 
 hub::Counter counter_of(core::Result result) {
@@ -82,6 +78,14 @@ bool is_clean_success(const Active& a) {
     return std::all_of(a.state.branches.begin(), a.state.branches.end(), [](const auto& b) {
         return b.action.attempts <= 1 && b.action.status == core::BranchStatus::succeed;
     });
+}
+
+// About the size of its text in the row.
+std::size_t size_of(const core::Request& request) {
+    std::size_t bytes = 0;
+    for (const auto& b : request.branches) bytes += b.action.size() + b.compensate.size() + 64;
+    for (const auto& p : request.payloads) bytes += p.size();
+    return bytes;
 }
 
 std::optional<std::string> last_error(const core::State& state) {
@@ -110,11 +114,10 @@ store::Settlement settlement_of(const Active& a) {
         s.attempts += static_cast<std::int32_t>(b.action.attempts + b.compensate.attempts);
     }
     s.attempts += static_cast<std::int32_t>(a.state.query.attempts);
-    // Only a row that was never written can be finished by saying nothing: version 1 has no
-    // progress.
-    s.clean_success = a.version == 1 && is_clean_success(a);
+    s.clean_success = a.silent && is_clean_success(a);
     if (s.clean_success) return s;
-    s.progress = wire::encode_progress(a.state);
+    // Who reads it again finds branches that are not known here: their number would not fit.
+    if (!a.state.outdated) s.progress = wire::encode_progress(a.state);
     s.interval_s =
         static_cast<std::int32_t>(core::current_interval(*a.request, a.state, policy).count());
     s.due = core::next_due(*a.request, a.state, policy);
@@ -126,19 +129,77 @@ store::Settlement settlement_of(const Active& a) {
 void Actives::add(const store::Row& row, TransactionId first_xid, bool asked_for, core::Time now) {
     if (by_gid_.contains(row.gid)) return;
     auto a = std::make_unique<Active>();
-    a->request =
-        std::make_shared<core::Request>(wire::decode_request(row.gid, row.type, row.request));
+    a->request = std::make_shared<core::Request>(store::request_of(row));
     a->state = state_of(row, *a->request, first_xid);
     a->version = row.version;
-    a->bytes = row.request.size();
-    bytes_ += a->bytes;
-    a->id = next_id_++;
+    a->silent = !row.progress;
     a->insisting = asked_for;
+    std::size_t bytes = row.request.size();
+    for (const wire::Registration& branch : row.registered) bytes += branch.data.size();
+    Active& kept = keep(std::move(a), bytes);
+    decide(kept, core::Loaded{}, now);
+    let_go_if_idle(kept, now);
+}
+
+void Actives::add(const store::CommandResult& written, core::Time now) {
+    auto a = std::make_unique<Active>();
+    a->request = written.request;
+    a->state = core::initial_state(*a->request, written.status, written.create_time);
+    a->state.rollback_reason = written.rollback_reason;
+    a->version = written.version;
+    a->silent = written.silent;
+    Active& kept = keep(std::move(a), size_of(*written.request));
+    decide(kept, core::Loaded{}, now);
+    let_go_if_idle(kept, now);
+}
+
+std::optional<core::Outcome> Actives::waiting_since(const store::Row& row) {
+    if (!row.progress) return std::nullopt;
+    const core::Request request = store::request_of(row);
+    core::State state;
+    wire::decode_progress(request, *row.progress, state);
+    const core::OpState* waiting = nullptr;
+    for (const auto& b : state.branches) {
+        for (const core::OpState* op : {&b.action, &b.compensate}) {
+            if (op->next) waiting = op;
+        }
+    }
+    if (waiting == nullptr) return std::nullopt;
+    return core::Outcome{waiting->errors > 0 ? core::Result::error : core::Result::ongoing,
+                         waiting->last_answer,
+                         {}};
+}
+
+Active& Actives::keep(std::unique_ptr<Active> a, std::size_t bytes) {
+    a->bytes = bytes;
+    bytes_ += bytes;
+    a->id = next_id_++;
     Active& kept = *a;
     by_id_.emplace(kept.id, std::move(a));
     by_gid_.emplace(kept.request->gid, &kept);
-    decide(kept, core::Loaded{}, now);
-    let_go_if_idle(kept, now);
+    return kept;
+}
+
+void Actives::count_branch(const Active& a, const core::Answer& answer) {
+    if (server_ == nullptr || answer.op == core::Op::query) return;
+    server_->metrics().branch(a.request->type, a.request->branches[answer.branch].branch_id,
+                              wire::op_name(*a.request, answer.op),
+                              answer.outcome.result == core::Result::success);
+}
+
+void Actives::round_over(const Active& a) {
+    if (server_ == nullptr) return;
+    const bool good = a.state.status == core::Status::succeed;
+    server_->metrics().round(a.request->type, good, pg::now() - a.state.create_time);
+    if (!server_->is_awaited(a.gid())) return;
+    server::RoundEnd end;
+    end.gid = a.gid();
+    end.type = a.request->type;
+    end.status = a.state.status;
+    end.rollback_reason = a.state.rollback_reason;
+    end.last = a.last;
+    end.create_time = a.state.create_time;
+    server_->round_over(end);
 }
 
 void Actives::answer(net::Reply&& reply, core::Time now) {
@@ -155,9 +216,14 @@ void Actives::answer(net::Reply&& reply, core::Time now) {
     } else if (reply.status == 0) {
         answer.outcome = {core::Result::error, std::move(reply.error), {}};
     } else {
-        answer.outcome = wire::classify_http(reply.status, reply.body);
+        answer.outcome = wire::classify(*a.request, id.branch, id.op, reply.status, reply.body);
     }
-    if (!reply.deferred) hub::count(counter_of(answer.outcome.result));
+    const core::Result result = answer.outcome.result;
+    if (result != core::Result::success) a.last = answer.outcome;
+    if (!reply.deferred) {
+        hub::count(counter_of(result));
+        count_branch(a, answer);
+    }
     if (a.reload) {
         changed_by_others(a);
         return;
@@ -276,6 +342,7 @@ void Actives::set_wake(Active& a, std::optional<core::Time> at) {
 void Actives::let_go_if_idle(Active& a, core::Time now) {
     if (a.in_flight > 0 || a.dirty != core::Write::none || !a.held.empty()) return;
     if (a.wake && *a.wake <= now) return;  // its timer is over with the next turn
+    round_over(a);
     if (a.wake && alarms_.size() < max_alarms) alarms_.push({*a.wake, a.gid()});
     forget(a);
 }
@@ -318,9 +385,12 @@ void Actives::settled(Active& a, core::Time now) {
                                                            : hub::Counter::failed);
         hub::announce_finished(a.gid());
         DTM_CRASH_POINT("worker.end_announced");
+        round_over(a);
         forget(a);
         return;
     }
+    if (a.state.outdated) return changed_by_others(a);  // by clients who registered branches
+    a.silent = false;
     std::vector<core::Call> held;
     held.swap(a.held);
     for (const core::Call& call : held) release(a, call);

@@ -5,6 +5,8 @@
 
 #include "core/decide.hpp"
 #include "net/client.hpp"
+#include "server/server.hpp"
+#include "store/commands.hpp"
 #include "store/trans.hpp"
 #include "worker/orders.hpp"
 
@@ -26,6 +28,7 @@ struct Active {
     core::State state;
     std::size_t bytes = 0;        // of the stored request
     std::int64_t version = 0;     // of the row as last read or written
+    bool silent = false;          // the row, as last read or written, has no progress text
     std::uint32_t in_flight = 0;  // calls released and unanswered
     core::Write dirty = core::Write::none;
     bool begun = false;              // a call has left in this life
@@ -37,6 +40,7 @@ struct Active {
     // Somebody else changed the row: no more decisions here; when the calls in flight have ended it
     // is read again (design 5.4).
     bool reload = false;
+    core::Outcome last{core::Result::success, {}, {}};  // the last that was not a success
     const std::string& gid() const { return request->gid; }
 };
 
@@ -47,6 +51,13 @@ public:
     // `asked_for`: somebody wants it called now, so its next call may try a host whose circuit
     // breaker is open. Throws std::runtime_error when the row's texts cannot be read.
     void add(const store::Row& row, TransactionId first_xid, bool asked_for, core::Time now);
+    // The same of a row that this process has just written for a client of the API, in whose life
+    // nothing was called yet.
+    void add(const store::CommandResult& written, core::Time now);
+    // What an unfinished row waits after: the answer that let it wait. None: it may be called now.
+    static std::optional<core::Outcome> waiting_since(const store::Row& row);
+    // Who hears of the rounds and of the answers of branches.
+    void report_to(server::Server* server) { server_ = server; }
     // An answer came. Late answers (of a transaction that left memory) are dropped.
     void answer(net::Reply&& reply, core::Time now);
     // Timers that are over: decides for those in memory, returns the others' gids for loading.
@@ -94,6 +105,9 @@ private:
         bool operator>(const Alarm& other) const { return at > other.at; }
     };
 
+    Active& keep(std::unique_ptr<Active> a, std::size_t bytes);
+    void round_over(const Active& a);
+    void count_branch(const Active& a, const core::Answer& answer);
     void absorb(Active& a, core::Decision&& decision);
     void decide(Active& a, const core::Event& event, core::Time now);
     void release(Active& a, const core::Call& call);
@@ -102,6 +116,7 @@ private:
     // A transaction that only waits leaves memory; an alarm or the sweep brings it back.
     void let_go_if_idle(Active& a, core::Time now);
 
+    server::Server* server_ = nullptr;  // none: this process has no API
     std::uint64_t next_id_ = 1;
     std::uint32_t in_flight_ = 0;
     std::size_t bytes_ = 0;

@@ -17,6 +17,7 @@ extern "C" {
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 namespace dtm::worker {
 namespace {
@@ -62,6 +63,7 @@ Coordinator::Coordinator(int worker, int workers)
 void Coordinator::configure() {
     client_->configure(net_settings());
     sweep_now_ = true;
+    api_known_ = false;
 }
 
 void Coordinator::stop() noexcept { client_.reset(); }
@@ -81,6 +83,7 @@ std::size_t Coordinator::room() const {
 }
 
 long Coordinator::idle_ms() const {
+    if (!touched_.empty() || (server_ && server_->anything_to_do())) return 0;
     if (settler_.more() || actives_.anything_reloadable() || actives_.anything_undelivered()) {
         return 0;
     }
@@ -89,6 +92,7 @@ long Coordinator::idle_ms() const {
     const core::Time sweep_at =
         last_sweep_.value_or(now) + std::chrono::milliseconds{hub::settings.sweep_interval_ms};
     core::Time until = std::min(sweep_at, now + core::Seconds{1});
+    if (const auto due = api_due(now)) until = std::min(until, *due);
     if (!again_.empty()) until = std::min(until, now + std::chrono::milliseconds{100});
     if (const auto wake = actives_.next_wake()) until = std::min(until, *wake);
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
@@ -182,6 +186,11 @@ std::vector<std::string> Coordinator::to_load(core::Time now) {
     asked_for_.clear();
     for (std::string& gid : again_) gids.push_back(std::move(gid));
     again_.clear();
+    for (std::string& gid : touched_) {
+        asked_for_.insert(gid);
+        gids.push_back(std::move(gid));
+    }
+    touched_.clear();
     // Rows that were read again make no new room necessary: they were here already.
     for (std::string& gid : actives_.take_reloadable()) {
         asked_for_.insert(gid);
@@ -258,7 +267,10 @@ void Coordinator::load_due(core::Time now) {
 
 void Coordinator::accept(const store::Row& row, core::Time now) {
     // An operator may have ended it, whatever is still in flight.
-    if (core::is_final(row.status)) hub::announce_finished(row.gid);
+    if (core::is_final(row.status)) {
+        hub::announce_finished(row.gid);
+        if (server_) tell_who_waits(row);
+    }
     if (Active* a = actives_.find(row.gid)) {
         if (a->version == row.version) {
             actives_.end_rest(*a, now);  // somebody asks for it
@@ -344,25 +356,34 @@ void Coordinator::turn() {
     look_around(now);
     show_endpoints(now);
     take_answers(now);
+    look_after_api(now);
     const std::vector<std::string> announced = to_load(now);
     const bool sweeping = sweep_due(now);
     send();
-    if (announced.empty() && !sweeping && actives_.dirty().empty()) {
+    const bool asked = server_ && server_->anything_to_do();
+    if (announced.empty() && !sweeping && !asked && actives_.dirty().empty()) {
+        if (server_) server_->send();
         hub::set_gauges(static_cast<std::uint32_t>(actives_.size()), actives_.in_flight());
         return;
     }
     const bool whole = database_round(announced, sweeping, now);
     // A synchronous wait that was cancelled leaves an interrupt behind: nothing may be sent then.
     pg::call([] { CHECK_FOR_INTERRUPTS(); });
-    if (!whole) return send();
-    settler_.committed(pg::now());
+    if (whole) {
+        settler_.committed(pg::now());
+        if (server_) server_->committed(pg::now());
+    }
+    take_up(pg::now());
     send();
+    if (server_) server_->send();
+    if (!whole) return;
     put_aside_unreadable();
     hub::set_gauges(static_cast<std::uint32_t>(actives_.size()), actives_.in_flight());
 }
 
 bool Coordinator::database_round(const std::vector<std::string>& announced, bool sweeping,
                                  core::Time now) {
+    const bool apart = std::exchange(settle_apart_, false);
     try {
         pg::Transaction transaction;
         {
@@ -370,12 +391,21 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
             load(announced, now);
             if (sweeping) load_due(now);
             send();
+            if (server_ && !apart) server_->execute(pg::now());
             settler_.write(pg::now());
         }
         transaction.commit();
         return true;
     } catch (const pg::PgError& error) {
         swept_until_.reset();  // what this turn was told about is found by the next full sweep
+        if (server_ && server_->executing()) {
+            // Nobody knows whose error it is: requests are executed one by one, and what was to be
+            // settled is settled in the next turn.
+            settler_.postpone();
+            settle_apart_ = true;
+            server_->alone(now);
+            return false;
+        }
         std::vector<std::string> unread;
         unread.swap(loading_);
         if (unread.empty()) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "net/client.hpp"
+#include "server/server.hpp"
 #include "worker/actives.hpp"
 #include "worker/settler.hpp"
 
@@ -43,6 +44,14 @@ private:
     // Reads the standing orders and whose database this is; at the start, when told, and now and
     // then.
     void look_around(core::Time now);
+    // What the API wrote in this turn: to be called now, or told to whom it concerns.
+    void take_up(core::Time now);
+    // Clients that wait for transactions of another coordinator's slice.
+    void look_after_others(core::Time now);
+    void look_after_api(core::Time now);
+    // When the API wants a turn by itself.
+    std::optional<core::Time> api_due(core::Time now) const;
+    void tell_who_waits(const store::Row& row);
     // Nothing is begun: an operator said so, or the transactions are not ours (P15).
     bool silent() const { return foreign_.has_value() || paused_; }
     void become_foreign(const std::string& why);
@@ -60,6 +69,14 @@ private:
     std::unique_ptr<net::Client> client_;
     Actives actives_;
     Settler settler_{actives_};
+    std::unique_ptr<server::Server> server_;  // of the API database's first coordinator
+    bool api_known_ = false;                  // the next two say what the settings say
+    bool api_is_ours_ = false;
+    bool api_open_ = false;
+    std::optional<core::Time> api_shown_;
+    std::optional<core::Time> others_seen_;
+    bool settle_apart_ = false;         // a transaction of both failed: who was it?
+    std::vector<std::string> touched_;  // rows that the API wrote and that are to be read
     std::vector<net::Reply> replies_;
     std::unordered_set<std::string> asked_for_;  // in this turn, by a session; see accept()
     std::vector<std::string> loading_;           // not empty: the load failed half way

@@ -18,6 +18,11 @@ public:
     // Throws on when the error is not about a single row (the extension is gone, say).
     void failed(const pg::PgError& error, core::Time now);
 
+    // The transaction failed, and not for what write() did: it is written again.
+    void postpone() {
+        batch_.clear();
+        truncated_ = false;
+    }
     // More is to be written at once, without waiting for anything.
     bool more() const { return truncated_; }
     // What an error of a statement about rows says: that this row is damaged, that somebody holds a

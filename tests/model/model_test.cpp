@@ -24,7 +24,7 @@ core::Request request(TransType type, int branches, bool concurrent) {
         core::Branch b;
         b.branch_id = "0" + std::to_string(i + 1);
         b.action = "http://p/" + b.branch_id;
-        if (type == TransType::saga) b.compensate = b.action + "/undo";
+        if (type != TransType::msg) b.compensate = b.action + "/undo";
         b.step = static_cast<std::uint32_t>(i);
         r.branches.push_back(std::move(b));
     }
@@ -188,6 +188,44 @@ TEST(Model, Msg) {
     report("msg", total);
 }
 
+// Prepared by a client that registers its branches one by one, or stops doing so.
+Shape two_phase(TransType type, int branches) {
+    Shape s;
+    s.request = request(type, branches, false);
+    s.starts_prepared = s.has_deadline = true;
+    s.name = std::string(to_string(type)) + " " + std::to_string(branches);
+    return s;
+}
+
+TEST(Model, TccAndXa) {
+    Total total;
+    for (const TransType type : {TransType::tcc, TransType::xa})
+        for (int n = 0; n <= 3; ++n)
+            for (const bool exact : {false, true}) {
+                Shape s = two_phase(type, n);
+                s.request.options.exact_progress = exact;
+                if (exact) s.name += ", exact_progress";
+                check(s, {2, 3, 2}, total);
+            }
+    report("tcc, xa", total);
+}
+
+// Its deadline is the end of the first interval.
+Shape a_workflow() {
+    Shape s;
+    s.request = request(TransType::workflow, 0, false);
+    s.request.query_prepared = "http://client/resume";
+    s.starts_prepared = s.has_deadline = true;
+    s.name = "workflow";
+    return s;
+}
+
+TEST(Model, Workflow) {
+    Total total;
+    check(a_workflow(), {4, 6, 6}, total);
+    report("workflow", total);
+}
+
 // Beyond the bounds of the proofs, at random: many crashes, much trouble.
 TEST(Model, RandomSchedules) {
     const char* const given = std::getenv("MODEL_SEED");
@@ -206,6 +244,8 @@ TEST(Model, RandomSchedules) {
     for (const Shape& s : concurrent_sagas(3)) for_each_saga_option(s, add);
     for (const bool concurrent : {false, true})
         for (const int start : {0, 1, 2}) add(message(3, concurrent, start));
+    for (const TransType type : {TransType::tcc, TransType::xa}) add(two_phase(type, 3));
+    add(a_workflow());
     std::uint64_t steps = 0;
     const int runs = 200'000;
     std::vector<Step> possible;
@@ -299,6 +339,29 @@ TEST(Mutant, CallBeforeFlushLosesTheFrontier) {
     EXPECT_NE(story.broken.find("P6: failed, but the effect of branch 2 stands"), std::string::npos)
         << print(rules, story);
     EXPECT_EQ(end.branch[1].effect, active);
+}
+
+// A registers, the timeout decides, B registers before the write: B is never cancelled.
+TEST(Mutant, BranchesNotRereadIsCaught) {
+    for (const TransType type : {TransType::tcc, TransType::xa}) {
+        Rules mutant(two_phase(type, 2), {.branches_not_reread = true});
+        const Story story = shortest_story(mutant, 3'000'000);
+        EXPECT_NE(story.broken.find("P6: failed, but branch"), std::string::npos) << story.broken;
+        std::printf("[ mutant   ] the branches are not read again: %s",
+                    print(mutant, story).c_str());
+
+        Rules sound(two_phase(type, 2), {});
+        World end{};
+        const Story kept =
+            replay(sound,
+                   {at(Kind::client_register, 'A'), at(Kind::load), at(Kind::deadline),
+                    at(Kind::client_register, 'B'), at(Kind::client_try, 'B'), at(Kind::settle)},
+                   &end);
+        EXPECT_EQ(kept.broken, "") << print(sound, kept);
+        EXPECT_EQ(end.row_status, static_cast<u8>(core::Status::failed));
+        EXPECT_EQ(end.branch[0].effect, forestalled);
+        EXPECT_EQ(end.branch[1].effect, undone);
+    }
 }
 
 }  // namespace

@@ -47,6 +47,10 @@ Rules::Rules(Shape shape, Mutant mutant)
       count_(static_cast<int>(shape_.request.branches.size())),
       counts_attempts_(shape_.request.options.retry_limit > 0) {
     policy_.alert_retry_limit = 0;
+    for (std::size_t n = 0; two_phase() && n <= shape_.request.branches.size(); ++n) {
+        with_.push_back(shape_.request);
+        with_.back().branches.resize(n);
+    }
     for (int i = 0; i < count_; ++i) {
         if (!shape_.request.options.concurrent)
             for (int j = 0; j < i; ++j) reach_[i][j] = true;
@@ -69,6 +73,16 @@ World Rules::start() const {
     return w;
 }
 
+bool Rules::two_phase() const {
+    return shape_.request.type == TransType::tcc || shape_.request.type == TransType::xa;
+}
+
+core::Ruling Rules::rule(const World& w, core::Command command, Status end) const {
+    const TransType type = shape_.request.type;
+    return core::rule(command, shape_.request.gid, type, core::Found{type, status_of(w.row_status)},
+                      end);
+}
+
 LiveOp& Rules::live(World& w, Step s) const {
     if (s.op == Op::query) return w.query;
     BranchWorld& b = w.branch[s.branch];
@@ -86,9 +100,10 @@ bool Rules::builds_upon(int successor, int predecessor) const {
 void Rules::load_state(const World& w, core::State& s) const {
     s.status = status_of(w.status);
     s.create_time = kCreated;
-    s.branches.resize(static_cast<std::size_t>(count_));
+    s.branches.resize(static_cast<std::size_t>(known(w)));
+    s.outdated = w.outdated;
     s.durable_fresh = w.fresh;
-    s.durable_may_have_run.resize(w.fresh ? 0 : static_cast<std::size_t>(count_));
+    s.durable_may_have_run.resize(w.fresh ? 0 : s.branches.size());
     for (std::size_t i = 0; i < s.branches.size(); ++i) {
         const BranchWorld& b = w.branch[i];
         core::BranchState& to = s.branches[i];
@@ -110,7 +125,8 @@ std::string Rules::decide(World& w, const core::Event& event, const Step* due, c
                                                     : scratch_.branches[due->branch].compensate;
         op.next = now_of(w);
     }
-    core::Decision d = core::decide(shape_.request, std::move(scratch_), event, now_of(w), policy_);
+    const core::Request& request = two_phase() ? with_[w.known] : shape_.request;
+    core::Decision d = core::decide(request, std::move(scratch_), event, now_of(w), policy_);
     if (back) live(w, *back).phase = idle;
     std::string broken = take_over(w, d);
     scratch_ = std::move(d.state);
@@ -129,6 +145,7 @@ std::string Rules::take_over(World& w, core::Decision& d) {
     const core::Time now = now_of(w);
     w.status = raw(s.status);
     w.fresh = s.durable_fresh;
+    w.outdated = s.outdated;
     w.wake = d.wake.has_value();
     bool in_flight = s.query.in_flight;
     for (std::size_t i = 0; i < s.branches.size(); ++i) {
@@ -144,7 +161,8 @@ std::string Rules::take_over(World& w, core::Decision& d) {
     const bool final_status = core::is_final(s.status);
     if (final_status && (in_flight || !d.calls.empty() || d.wake))
         return "P6: final with something open";
-    if (!final_status && !in_flight && !d.wake)
+    if (s.outdated && !d.calls.empty()) return "P6: called although branches may be missing";
+    if (!final_status && !in_flight && !d.wake && !s.outdated)
         return "P1: nothing in flight and nothing to wait for";
     const bool deadline_counts =
         shape_.has_deadline && !w.timed_out && !s.query.in_flight &&
@@ -172,7 +190,7 @@ std::string Rules::release(World& w, int branch, Op op) {
     // An action that waited for its flush while the decision fell leaves all the same: somebody
     // must answer for it. It is harmless as long as its own compensation has not left (D21).
     if (op == Op::action && w.row_status != raw(Status::submitted) &&
-        (w.row_status != raw(Status::aborting) || own.compensate.phase != idle ||
+        (two_phase() || w.row_status != raw(Status::aborting) || own.compensate.phase != idle ||
          own.compensate.status != raw(BranchStatus::prepared)))
         return "P5: an action leaves, but the row does not say submitted";
     if (op == Op::compensate) {
@@ -202,6 +220,7 @@ std::string Rules::settle(World& w) {
     if (core::is_final(status_of(w.row_status))) return "P4: a final row is written";
     if (w.compensation_left && w.status == raw(Status::succeed))
         return "P4: succeed after a compensation left";
+    if (workflow() && w.status != w.row_status) return "P4: who ends a workflow is its client";
     w.row_status = w.believed = w.status;
     w.row_fresh = 0;
     for (BranchWorld& b : w.branch) {
@@ -215,11 +234,17 @@ std::string Rules::settle(World& w) {
         forget(w);
         return {};
     }
+    if (w.outdated && mutant_.branches_not_reread) return decide(w, core::Loaded{});
+    if (w.outdated) {  // the driver reads it again, with all that is registered
+        forget(w);
+        return {};
+    }
     return had_flush ? release_held(w) : std::string();
 }
 
 std::string Rules::load(World& w) {
     w.alive = 1;
+    w.known = w.registered;
     w.status = w.believed = w.row_status;
     w.fresh = w.row_fresh;
     const auto revive = [](LiveOp& to, const RowOp& from) {
@@ -228,8 +253,8 @@ std::string Rules::load(World& w) {
     core::State fresh;
     if (w.row_fresh)
         fresh = (w.virgin ? core::initial_state : core::recovered_fresh_state)(
-            shape_.request, status_of(w.row_status), kCreated);
-    for (int i = 0; i < count_; ++i) {
+            two_phase() ? with_[w.known] : shape_.request, status_of(w.row_status), kCreated);
+    for (int i = 0; i < known(w); ++i) {
         BranchWorld& b = w.branch[static_cast<std::size_t>(i)];
         revive(b.action, b.row_action);
         revive(b.compensate, b.row_compensate);
@@ -256,38 +281,11 @@ void Rules::forget(World& w) const {
         b.may_have_run = b.claimed = 0;
     }
     drop(w.query, w.stray_query);
-    w.alive = w.status = w.fresh = w.wake = w.pending = w.believed = 0;
+    w.alive = w.status = w.fresh = w.wake = w.pending = w.believed = w.known = w.outdated = 0;
 }
 
-// ---- the participants
-// ----------------------------------------------------------------------------
-
-std::string Rules::arrive(World& w, int branch, Op op, Phase* answer) {
-    if (op == Op::query) {
-        if (w.local == undecided)
-            w.local = never;  // the query's barrier row forestalls the client's
-        if (answer) *answer = w.local == committed ? done_ok : done_failed;
-        return {};
-    }
-    u8& effect = w.branch[static_cast<std::size_t>(branch)].effect;
-    if (answer) *answer = done_ok;
-    std::string broken;
-    for (int other = 0; other < count_; ++other) {
-        const u8 theirs = w.branch[static_cast<std::size_t>(other)].effect;
-        if (op == Op::action && effect == nothing && builds_upon(branch, other) && theirs != active)
-            broken = "order: an action has its effect without its predecessor's";
-        if (op == Op::compensate && effect == active && builds_upon(other, branch) &&
-            theirs == active)
-            broken = "P6: undone before the step that was built upon it";
-    }
-    if (op == Op::action && effect == nothing)
-        effect = active;
-    else if (op == Op::compensate && effect == nothing)
-        effect = forestalled;
-    else if (op == Op::compensate && effect == active)
-        effect = undone;
-    return broken;
-}
+// ---- answers
+// -------------------------------------------------------------------------------------
 
 std::string Rules::answer(World& w, Step s, Result result) {
     const core::Answer answer{s.branch, s.op, {result, {}}};
@@ -382,34 +380,25 @@ std::string Rules::apply(World& w, Step s) {
             w.local = committed;
             break;
         case Kind::client_submit:
-            w.row_status = raw(Status::submitted);
+            w.row_status =
+                raw(rule(w, workflow() ? core::Command::finish : core::Command::submit).to);
             w.client_gone = 1;
             break;
         case Kind::client_abort:
-            w.row_status = raw(Status::failed);
-            w.local = never;
+            w.row_status = raw(
+                rule(w, workflow() ? core::Command::finish : core::Command::abort, Status::failed)
+                    .to);
+            if (!two_phase()) w.local = never;
             w.client_gone = 1;
+            break;
+        case Kind::client_register:
+            ++w.registered;
+            break;
+        case Kind::client_try:
+            w.branch[s.branch].effect = active;
             break;
     }
     return broken.empty() ? check(w) : broken;
-}
-
-// What must be true of every world, whatever led to it.
-std::string Rules::check(const World& w) const {
-    const bool message = shape_.request.type == TransType::msg;
-    for (int i = 0; i < count_; ++i) {
-        const u8 effect = w.branch[static_cast<std::size_t>(i)].effect;
-        if (w.row_status == raw(Status::failed) && effect == active)
-            return "P6: failed, but the effect of branch " + std::to_string(i + 1) + " stands";
-        if (w.row_status == raw(Status::succeed) && effect != active)
-            return "P3: succeed, but branch " + std::to_string(i + 1) + " has no effect";
-        if (message && effect == active && w.local != committed &&
-            !shape_.request.query_prepared.empty())
-            return "P2: delivered, but the client's transaction did not commit";
-    }
-    if (message && w.row_status == raw(Status::failed) && w.local != never)
-        return "P1: a message is taken back whose transaction committed or still can";
-    return {};
 }
 
 }  // namespace model

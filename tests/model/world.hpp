@@ -3,6 +3,7 @@
 // and nothing else. Time is abstract: an operation waits or is due, the deadline is ahead or over.
 #pragma once
 
+#include "core/command.hpp"
 #include "core/decide.hpp"
 
 #include <array>
@@ -39,6 +40,7 @@ struct Shape {
 struct Mutant {
     bool row_without_frontier = false;  // the store forgets may_have_run
     bool calls_before_flush = false;    // the driver lets calls leave before the write
+    bool branches_not_reread = false;   // the driver believes in the branches that it knows
 };
 
 enum Phase : u8 {
@@ -52,9 +54,10 @@ enum Phase : u8 {
 // The ledger of one participant, together with the barrier rows that protect it.
 enum Effect : u8 {
     nothing,
-    active,      // action ran: barrier row of the action
-    undone,      // and was undone: both barrier rows
-    forestalled  // compensation came first: both barrier rows, no business call ever
+    active,       // action ran (of tcc: try; of xa: prepared): barrier row of the action
+    undone,       // and was undone: both barrier rows
+    forestalled,  // compensation came first: both barrier rows, no business call ever
+    confirmed,    // tcc, xa: the second phase is done
 };
 
 enum Local : u8 { undecided, committed, never };  // the local transaction of a message's client
@@ -83,12 +86,12 @@ struct World {
     RowOp row_query;
     u8 stray_query, trouble_query, local;
     // coordinator's memory
-    u8 alive, status, fresh, wake, pending, believed;
-    // stored row
-    u8 row_status, row_fresh;
+    u8 alive, status, fresh, wake, pending, believed, known, outdated;
+    // stored row; registered: how many branches there are
+    u8 row_status, row_fresh, registered;
     // the rest
     u8 virgin, timed_out, crashes, trouble, compensation_left, client_gone;
-    u8 padding[6];
+    u8 padding[3];
 };
 static_assert(std::has_unique_object_representations_v<World>);
 static_assert(sizeof(World) % 8 == 0);
@@ -113,6 +116,8 @@ enum class Kind : u8 {
     client_commit,
     client_submit,
     client_abort,
+    client_register,
+    client_try,
 };
 
 struct Step {
@@ -139,6 +144,15 @@ public:
 private:
     using Op = core::Op;
 
+    bool two_phase() const;
+    bool workflow() const { return shape_.request.type == core::TransType::workflow; }
+    // The branches that the coordinator works with: of tcc and xa those that it has read.
+    int known(const World& w) const { return two_phase() ? w.known : count_; }
+    core::Ruling rule(const World&, core::Command, core::Status end = core::Status::succeed) const;
+    // A branch that is called before this one in the second phase.
+    bool is_before(int other, int branch) const;
+
+    void client_steps(const World&, std::vector<Step>&) const;
     LiveOp& live(World&, Step) const;
     const LiveOp& live(const World&, Step) const;
     bool builds_upon(int successor, int predecessor) const;
@@ -154,11 +168,15 @@ private:
     std::string load(World&);
     void forget(World&) const;
     std::string arrive(World&, int branch, Op, Phase* answer);
+    void arrive_query(World&, Phase* answer) const;
+    std::string arrive_second_phase(World&, int branch, Op) const;
     std::string answer(World&, Step, core::Result);
     std::string stray_answer(World&, Step);
     std::string check(const World&) const;
+    std::string check_two_phase(const World&) const;
 
     Shape shape_;
+    std::vector<core::Request> with_;  // the request with its first 0, 1, … branches
     Mutant mutant_;
     int count_;
     bool counts_attempts_;

@@ -50,10 +50,25 @@ bool World::load(Trans& t) {
     return true;
 }
 
-// What stored.cpp and state_of() make of a row.
+const core::Request& World::request_of(const Trans& t) const {
+    return t.shape->known(t.active.known);
+}
+
 core::State World::stored_state(const Trans& t, bool virgin) const {
     const auto fresh = virgin ? core::initial_state : core::recovered_fresh_state;
-    return fresh(t.shape->request, t.row.status, t.row.created);
+    return fresh(t.shape->known(t.registered), t.row.status, t.row.created);
+}
+
+// What stored.cpp and state_of() make of a row, with all branches that are registered by now.
+core::State World::read_state(const Trans& t, bool virgin) const {
+    if (t.row.fresh) return stored_state(t, virgin);
+    core::State state = t.row.progress;
+    state.status = t.row.status;
+    if (t.shape->two_phase()) {
+        state.branches.resize(t.registered);
+        state.durable_may_have_run.resize(t.registered);
+    }
+    return state;
 }
 
 void World::add(Trans& t) {
@@ -61,13 +76,9 @@ void World::add(Trans& t) {
     const Row& row = t.row;
     ++t.loads;
     t.too_early.fill({});  // times wait for the next settle, so a crash may lose them
-    if (row.fresh) {
-        const bool virgin = row.version == 1 && row.born == life_;
-        a.state = stored_state(t, virgin || mutant_ == Mutant::fresh_as_new);
-    } else {
-        a.state = row.progress;
-        a.state.status = row.status;
-    }
+    const bool virgin = row.version == 1 && row.born == life_;
+    a.state = read_state(t, virgin || mutant_ == Mutant::fresh_as_new);
+    a.known = t.registered;
     if (mutant_ == Mutant::row_forgets_frontier)
         for (core::BranchState& b : a.state.branches)
             b.may_have_run = b.action.status != BranchStatus::prepared;
@@ -89,7 +100,7 @@ void World::add(Trans& t) {
 void World::decide(Trans& t, const core::Event& event) {
     Active& a = t.active;
     const Status before = a.state.status;
-    core::Decision d = core::decide(t.shape->request, std::move(a.state), event, now_, policy_);
+    core::Decision d = core::decide(request_of(t), std::move(a.state), event, now_, policy_);
     ++decisions;
     check_decision(t, d);
     a.state = std::move(d.state);
@@ -239,13 +250,14 @@ void World::write(Trans& t) {
     if (!clean_success(a)) {
         row.fresh = false;
         row.progress = a.state;
+        row.progress.outdated = false;
         row.progress.query.in_flight = false;
         for (core::BranchState& b : row.progress.branches)
             b.action.in_flight = b.compensate.in_flight = false;
         row.progress.durable_fresh = false;
         row.progress.durable_may_have_run.resize(a.state.branches.size());
         if (mutant_ != Mutant::due_forgotten)
-            row.due = core::next_due(t.shape->request, a.state, policy_);
+            row.due = core::next_due(request_of(t), a.state, policy_);
     }
     if (story) note(t, "row says " + std::string(to_string(row.status)));
     check_row(t, from, true);
@@ -294,6 +306,15 @@ void World::settled(Trans& t) {
     a.dirty = Write::none;
     if (core::is_final(a.state.status)) {
         end_awaiting(&t);
+        return forget(t);
+    }
+    if (a.state.outdated && mutant_ == Mutant::branches_not_reread) {
+        decide(t, core::Loaded{});
+        return let_go_if_idle(t);
+    }
+    if (a.state.outdated) {
+        if (story) note(t, "forgets it and reads it again, with its branches");
+        t.reloadable = true;
         return forget(t);
     }
     const int held = a.held_count;

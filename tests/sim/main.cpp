@@ -24,7 +24,8 @@ const char* name(Mutant m) {
         "no_sweep",
         "no_barrier",
         "due_forgotten",
-        "skip_forgets_frontier"};
+        "skip_forgets_frontier",
+        "branches_not_reread"};
     return kNames[static_cast<std::size_t>(m)];
 }
 
@@ -69,7 +70,7 @@ void print(const Story& s) {
 }
 
 bool find_mutant(Mutant mutant) {
-    constexpr std::uint64_t kSeeds = 200'000;
+    constexpr std::uint64_t kSeeds = 600'000;
     constexpr std::size_t kSteps = 16;
     Walk walk(mutant);
     for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {

@@ -15,11 +15,11 @@ bool bit(u8 mask, int i) { return (mask >> i & 1) != 0; }
 
 // Bits of the statuses that the table reaches from this one, itself included. One settle may take
 // several edges: a saga without URLs is rolled back in one decision.
-constexpr int kStatuses = 5;
+constexpr int kStatuses = 5, kTypes = 5;
 struct Reachable {
-    std::array<std::array<u8, kStatuses>, 2> from{};
+    std::array<std::array<u8, kStatuses>, kTypes> from{};
     Reachable() {
-        for (std::size_t type = 0; type < 2; ++type) {
+        for (std::size_t type = 0; type < kTypes; ++type) {
             for (std::size_t s = 0; s < kStatuses; ++s) from[type][s] = static_cast<u8>(1 << s);
             for (int again = 0; again < kStatuses; ++again)
                 for (const core::Edge& e : core::transitions())
@@ -62,16 +62,19 @@ void World::check_decision(const Trans& t, const core::Decision& d) {
         if (open || !d.calls.empty() || d.wake) fail("P6: final with something open", index(t));
         return;
     }
-    const bool inert = t.shape->saga() && s.status == Status::prepared;
-    if (!open && !d.wake && !inert) fail("P1: nothing in flight and nothing to wait for", index(t));
-    const auto end = core::deadline(t.shape->request, s, policy_);
+    const bool inert = t.shape->inert_while_prepared() && s.status == Status::prepared;
+    if (s.outdated && (open || !d.calls.empty()))
+        fail("P6: something is called although branches may be missing", index(t));
+    if (!open && !d.wake && !inert && !s.outdated)
+        fail("P1: nothing in flight and nothing to wait for", index(t));
+    const auto end = core::deadline(request_of(t), s, policy_);
     if (end && *end > now_ && (!d.wake || *d.wake > *end))
         fail("dtm-compat 5.10.1: the deadline is not waited for", index(t));
     const std::uint32_t limit = t.shape->request.options.retry_limit;
     if (limit == 0) return;
     // A call whose answer was lost with the memory is made once more.
     const std::uint32_t most = limit + t.loads;
-    for (int i = 0; i < t.shape->count(); ++i)
+    for (int i = 0; i < static_cast<int>(s.branches.size()); ++i)
         if (s.branches[static_cast<std::size_t>(i)].action.attempts > most)
             fail("dtm-compat 5.5.5: called more often than retry_limit allows", index(t), i);
 }
@@ -82,9 +85,13 @@ void World::expect_pause(Trans& t, const core::Answer& answer) {
     const core::Request& request = t.shape->request;
     const bool saga_action = t.shape->saga() && answer.op == Op::action;
     Time& at = t.too_early[op_index(answer.branch, answer.op)];
-    if (r == Result::success) return;
+    // A workflow's client is asked again whatever it says.
+    const bool heard = answer.op == Op::query && t.shape->workflow() && r != Result::error;
+    if (r == Result::success && !heard) return;
     if (r == Result::deferred)
         at = answer.outcome.not_before.value_or(now_);
+    else if (heard)
+        at = now_ + core::base_interval(request, policy_);
     else if (!(saga_action && request.options.retry_limit > 0))
         at = now_ + core::base_interval(request, policy_) * (r == Result::ongoing ? 1 : 2);
 }
@@ -116,12 +123,17 @@ void World::check_leaving(const Trans& t, core::Call call) {
         fail("dtm-compat 5.10.2: an operation is called again before its time", tx, branch);
     if (call.op == Op::query) {
         const core::Seconds own = o.timeout_to_fail;
-        if (now_ < row.created + (own.count() > 0 ? own : policy_.timeout_to_fail))
+        const core::Seconds silence = t.shape->workflow()
+                                          ? core::base_interval(t.shape->request, policy_)
+                                      : own.count() > 0 ? own
+                                                        : policy_.timeout_to_fail;
+        if (now_ < row.created + silence && !(t.shape->workflow() && t.hurried))
             fail("dtm-compat 5.4: the client is asked before its time is over", tx);
         if (current && row.status != Status::prepared)
             fail("P4: the client is asked, but the row says that it is decided", tx);
         return;
     }
+    if (t.shape->two_phase()) return check_second_phase_leaving(t, call);
     const BranchState& own = s.branches[call.branch];
     if (call.op == Op::compensate) {
         if (!row.was_aborting || (current && row.status != Status::aborting))
@@ -137,7 +149,7 @@ void World::check_leaving(const Trans& t, core::Call call) {
         return;
     }
     if (!row.was_submitted) fail("P2: an action leaves, but the row never said submitted", tx);
-    if (!t.shape->saga() && now_ < row.created + o.delay)
+    if (t.shape->message() && now_ < row.created + o.delay)
         fail("dtm-compat 5.4: a delayed message is delivered too early", tx, branch);
     if (!current) return;
     // An action that waited for its flush while the decision fell leaves all the same: somebody
@@ -191,9 +203,12 @@ void World::check_row(const Trans& t, Status from, bool by_coordinator) {
         fail("P4: the row takes a way that the table does not have", tx);
     if (row.status == Status::submitted || row.status == Status::succeed) row.was_submitted = true;
     if (row.status == Status::aborting) row.was_aborting = true;
+    if (shape.workflow() && by_coordinator && row.status != from)
+        fail("P4: the coordinator ends a workflow", tx);
     if (row.stopped) return;
     if (row.status == Status::succeed && by_coordinator && row.was_aborting)
         fail("P4: succeed after a decision to roll back", tx);
+    if (shape.two_phase()) return check_second_phase_row(t);
     for (int i = 0; i < shape.count(); ++i) {
         const Branch& b = t.branch[static_cast<std::size_t>(i)];
         if (row.status == Status::succeed && bit(shape.calls, i) && !b.stands() &&
@@ -214,10 +229,11 @@ void World::check_rest(const Trans& t) {
     bool same = s.status == row.status;
     static const BranchState untouched;
     for (std::size_t i = 0; i < s.branches.size(); ++i) {
-        const BranchState& r = row.fresh ? untouched : row.progress.branches[i];
+        const bool named = !row.fresh && i < row.progress.branches.size();
+        const BranchState& r = named ? row.progress.branches[i] : untouched;
         same = same && says_the_same(s.branches[i].action, r.action) &&
                says_the_same(s.branches[i].compensate, r.compensate) &&
-               (row.fresh || s.branches[i].may_have_run == r.may_have_run);
+               (!named || s.branches[i].may_have_run == r.may_have_run);
     }
     same = same && says_the_same(s.query, row.fresh ? untouched.action : row.progress.query);
     if (!same && mutant_ != Mutant::row_forgets_frontier)
@@ -233,7 +249,7 @@ void World::check_end() {
     for (const long a : account_) booked += a;
     for (int tx = 0; tx < count_; ++tx) {
         const Trans& t = trans(tx);
-        const bool inert = t.shape->saga() && t.row.status == Status::prepared;
+        const bool inert = t.shape->inert_while_prepared() && t.row.status == Status::prepared;
         if (t.row.visible && !core::is_final(t.row.status) && !inert)
             fail("P1: trouble is over, and the transaction does not end", tx);
         bool skipped = false;

@@ -36,15 +36,22 @@ Result World::arrive(const Call& call) {
         case Op::query:
             return arrive_query(t);
         case Op::action:
-            return arrive_action(t, call.branch);
+            return t.shape->two_phase() ? arrive_confirm(t, call.branch)
+                                        : arrive_action(t, call.branch);
         case Op::compensate:
-            return arrive_compensation(t, call.branch);
+            return t.shape->two_phase() ? arrive_cancel(t, call.branch)
+                                        : arrive_compensation(t, call.branch);
     }
     return Result::error;
 }
 
 // The question's barrier row takes the place of the client's: what has not committed never will.
+// A workflow's client takes its work up again, and reports before it answers.
 Result World::arrive_query(Trans& t) {
+    if (t.shape->workflow()) {
+        obey(t, rule(t, core::Command::finish));
+        return Result::success;
+    }
     if (t.local == Local::undecided) t.local = Local::never;
     return t.local == Local::committed ? Result::success : Result::failure;
 }
@@ -84,18 +91,26 @@ Result World::arrive_compensation(Trans& t, int branch) {
     if (story) note(t, std::string("barrier: ") + std::string(to_string(verdict)));
     if (verdict == Verdict::run) {
         check_order(t, branch, Op::compensate);
-        ++b.undos;
-        account_[static_cast<std::size_t>(branch) & 3] -=
-            t.shape->money[static_cast<std::size_t>(branch)];
-        if (b.undos > b.runs)
-            fail("P3: a compensation has an effect where there was nothing to undo, or twice",
-                 index(t), branch);
+        run_undo(t, branch);
     }
     return Result::success;
 }
 
-// A participant that did it once does not refuse it afterwards.
+void World::run_undo(Trans& t, int branch) {
+    Branch& b = t.branch[static_cast<std::size_t>(branch)];
+    ++b.undos;
+    account_[static_cast<std::size_t>(branch) & 3] -=
+        t.shape->money[static_cast<std::size_t>(branch)];
+    if (b.undos > b.runs)
+        fail("P3: a compensation has an effect where there was nothing to undo, or twice", index(t),
+             branch);
+}
+
+// A participant that did it once does not refuse it afterwards; FAILURE of a second phase, or of
+// a workflow's client, means nothing.
 bool World::can_refuse(const Call& call) const {
+    const Shape& shape = *trans(call.tx).shape;
+    if (shape.two_phase() || shape.workflow()) return true;
     if (call.op == Op::query) return false;
     return call.op == Op::compensate || trans(call.tx).branch[call.branch].action_row == 0;
 }
@@ -110,7 +125,8 @@ bool World::begin(Trans& t) {
     row.born = life_;
     row.status = t.shape->prepared ? Status::prepared : Status::submitted;
     if (t.shape->prepared) {
-        row.due = core::next_due(t.shape->request, stored_state(t, true), policy_);
+        const core::State state = stored_state(t, true);
+        row.due = core::next_due(t.shape->known(t.registered), state, policy_);
         row.visible = t.hinted = true;
         t.client = Client::prepared;
     } else {
@@ -134,17 +150,44 @@ void World::change_status(Trans& t, Status to) {
     check_row(t, from, false);
 }
 
+core::Ruling World::rule(const Trans& t, core::Command command, Status end) const {
+    const core::Request& r = t.shape->request;
+    return core::rule(command, r.gid, r.type, core::Found{r.type, t.row.status}, end);
+}
+
+void World::obey(Trans& t, const core::Ruling& ruling) {
+    if (ruling.what == core::Ruling::What::change) change_status(t, ruling.to);
+    if (ruling.what == core::Ruling::What::hurry) t.hinted = true;  // another look
+}
+
 void World::submit(Trans& t) {
     t.client = Client::gone;
-    const auto to = core::target(t.shape->request.type, t.row.status, core::Trigger::submit);
-    if (to)
-        change_status(t, *to);
-    else if (!core::is_final(t.row.status))
-        t.hinted = true;  // the same request again: another look
+    obey(t, rule(t, t.shape->workflow() ? core::Command::finish : core::Command::submit));
+}
+
+bool World::client_commits(Trans& t) {
+    if (t.client != Client::prepared || !t.shape->message()) return false;
+    if (t.local == Local::never) {  // the query was faster: its barrier row is in the way
+        t.client = Client::gone;
+        return true;
+    }
+    t.local = Local::committed;
+    t.client = Client::committed;
+    return true;
+}
+
+bool World::client_aborts(Trans& t) {
+    if (t.client != Client::prepared || t.shape->saga()) return false;
+    if (t.shape->message() && t.local == Local::committed) return false;
+    t.client = Client::gone;
+    if (t.shape->message()) t.local = Local::never;
+    obey(t, t.shape->workflow() ? rule(t, core::Command::finish, Status::failed)
+                                : rule(t, core::Command::abort));
+    return true;
 }
 
 bool World::client_step(Trans& t, Kind kind) {
-    const bool message = !t.shape->saga();
+    const bool message = t.shape->message();
     switch (kind) {
         case Kind::begin:
             return begin(t);
@@ -162,16 +205,14 @@ bool World::client_step(Trans& t, Kind kind) {
             t.row.due.reset();
             return true;
         case Kind::local_commit:
-            if (t.client != Client::prepared || !message) return false;
-            if (t.local == Local::never) {  // the query was faster: its barrier row is in the way
-                t.client = Client::gone;
-                return true;
-            }
-            t.local = Local::committed;
-            t.client = Client::committed;
-            return true;
+            return client_commits(t);
+        case Kind::enroll:
+            return enroll(t);
+        case Kind::try_first:
+            return try_first(t);
         case Kind::submit:
             if (t.client != (message ? Client::committed : Client::prepared)) return false;
+            if (t.shape->two_phase() && !all_tried(t)) return false;
             submit(t);
             return true;
         case Kind::client_dies:
@@ -181,13 +222,7 @@ bool World::client_step(Trans& t, Kind kind) {
             if (t.local == Local::undecided) t.local = Local::never;
             return true;
         case Kind::client_aborts:
-            if (t.client != Client::prepared || !message || t.local == Local::committed)
-                return false;
-            t.client = Client::gone;
-            t.local = Local::never;
-            if (const auto to = core::target(TransType::msg, t.row.status, core::Trigger::abort))
-                change_status(t, *to);
-            return true;
+            return client_aborts(t);
         case Kind::resubmit:  // nobody told the client that its submit has committed
             if (t.client != Client::gone || !t.row.visible || core::is_final(t.row.status) ||
                 t.row.status == Status::prepared)
@@ -208,12 +243,17 @@ bool World::retry_now(Trans& t) {
         t.hinted = true;
         return true;
     }
-    core::State state = row.fresh ? stored_state(t, false) : row.progress;
-    state.status = row.status;
-    core::retry_now(state, now_);
-    const auto due = core::next_due(t.shape->request, state, policy_);
+    core::State state = read_state(t, false);
+    const core::State before = state;
+    const core::Request& request = t.shape->known(t.registered);
+    core::retry_now(request, state, now_);
+    const auto due = core::next_due(request, state, policy_);
     if (!row.aside && due && *due > now_) return false;
-    if (!row.fresh) row.progress = state;
+    if (!row.fresh || state != before) {
+        row.progress = state;
+        row.fresh = false;
+    }
+    t.hurried = true;
     t.too_early.fill({});
     row.due = now_;
     row.aside = false;
@@ -225,9 +265,8 @@ bool World::retry_now(Trans& t) {
 bool World::force_stop(Trans& t) {
     Row& row = t.row;
     if (!row.visible || core::is_final(row.status)) return false;
-    core::State state = row.fresh ? stored_state(t, false) : row.progress;
-    state.status = row.status;
-    if (!core::force_stop(t.shape->request, state)) return false;
+    core::State state = read_state(t, false);
+    if (!core::force_stop(t.shape->known(t.registered), state)) return false;
     row.stopped = true;
     change_status(t, state.status);
     return true;
@@ -237,10 +276,9 @@ bool World::skip(Trans& t, int branch) {
     Row& row = t.row;
     if (!row.visible || core::is_final(row.status) || branch >= t.shape->count()) return false;
     const bool virgin = mutant_ == Mutant::skip_forgets_frontier;
-    core::State state = row.fresh ? stored_state(t, virgin) : row.progress;
-    state.status = row.status;
+    core::State state = read_state(t, virgin);
     const auto n = static_cast<std::uint32_t>(branch);
-    if (!core::skip(t.shape->request, state, n, now_, "skipped")) return false;
+    if (!core::skip(t.shape->known(t.registered), state, n, now_, "skipped")) return false;
     Branch& b = t.branch[static_cast<std::size_t>(branch)];
     (row.status == Status::aborting ? b.undo_skipped : b.action_skipped) = true;
     row.progress = state;

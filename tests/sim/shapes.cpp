@@ -37,31 +37,40 @@ void add_orders(core::Request& r, Rng& rng) {
             }
 }
 
+core::TransType random_type(Rng& rng) {
+    const unsigned n = rng.below(100);
+    if (n < 52) return core::TransType::saga;
+    if (n < 76) return core::TransType::msg;
+    return n < 86 ? core::TransType::tcc : n < 96 ? core::TransType::xa : core::TransType::workflow;
+}
+
 Shape random_shape(Rng& rng, std::size_t number) {
     Shape s;
     core::Request& r = s.request;
     r.gid = "sim-" + std::to_string(number);
-    const bool saga = rng.percent(68);
-    r.type = saga ? core::TransType::saga : core::TransType::msg;
+    r.type = random_type(rng);
+    const bool saga = s.saga();
     r.options.concurrent = rng.percent(45);
-    const int count = branches_of(rng);
+    const int count = s.workflow() ? 0 : branches_of(rng);
     for (int i = 0; i < count; ++i) {
         core::Branch b;
         b.branch_id = "0" + std::to_string(i + 1);
         b.step = static_cast<std::uint32_t>(i);
         if (!rng.percent(6)) b.action = std::string(1, static_cast<char>('A' + i));
-        if (saga && !rng.percent(6)) b.compensate = std::string(1, static_cast<char>('a' + i));
+        if (!s.message() && !rng.percent(6))
+            b.compensate = std::string(1, static_cast<char>('a' + i));
         r.branches.push_back(std::move(b));
         r.payloads.emplace_back("{}");
     }
     if (saga && (r.options.concurrent ? rng.percent(70) : rng.percent(10))) add_orders(r, rng);
 
-    s.prepared = saga ? rng.percent(5) : rng.percent(60);
-    if (s.prepared && !saga && rng.percent(85)) r.query_prepared = "query";
+    s.prepared = saga ? rng.percent(5) : !s.message() || rng.percent(60);
+    const bool can_be_asked = s.message() || s.workflow();
+    if (s.prepared && can_be_asked && rng.percent(85)) r.query_prepared = "query";
     core::Options& o = r.options;
     constexpr std::array<int, 4> timeouts{0, 2, 12, 35}, delays{0, 0, 1, 5};
     o.timeout_to_fail = core::Seconds{timeouts[rng.below(4)]};
-    if (!saga) o.delay = core::Seconds{delays[rng.below(4)]};
+    if (s.message()) o.delay = core::Seconds{delays[rng.below(4)]};
     if (saga && rng.percent(40)) o.retry_limit = 1 + rng.below(2);
     o.exact_progress = rng.percent(25);
     if (rng.percent(30)) o.retry_interval = core::Seconds{1};
@@ -92,12 +101,18 @@ void Shape::finish() {
     // Only what can be undone may move money; a message's steps need no way back.
     int last = -1, sum = 0;
     for (int i = 0; i < n; ++i) {
-        if (!bit(calls, i) || (saga() && !bit(undoes, i))) continue;
+        if (!bit(calls, i) || (!message() && !bit(undoes, i))) continue;
         money[static_cast<std::size_t>(i)] = -(1 << i);
         sum += 1 << i;
         last = i;
     }
     if (last >= 0) money[static_cast<std::size_t>(last)] += sum;
+
+    with.clear();
+    for (int i = 0; two_phase() && i <= n; ++i) {
+        with.push_back(request);
+        with.back().branches.resize(static_cast<std::size_t>(i));
+    }
 }
 
 std::string Shape::tell() const {
@@ -108,7 +123,7 @@ std::string Shape::tell() const {
         const core::Branch& b = request.branches[static_cast<std::size_t>(i)];
         text += std::string(" ") + static_cast<char>('A' + i);
         if (b.action.empty()) text += " (no action URL)";
-        if (saga() && b.compensate.empty()) text += " (no compensate URL)";
+        if (!message() && b.compensate.empty()) text += " (no compensate URL)";
         for (const std::uint32_t p : b.after)
             text += std::string(" (after ") + static_cast<char>('A' + p) + ")";
     }
@@ -121,7 +136,8 @@ std::string Shape::tell() const {
     option("delay", o.delay.count());
     if (o.exact_progress) text += ", exact_progress";
     if (prepared) text += ", prepared first";
-    if (prepared && !saga()) text += asks() ? ", with query" : ", without query";
+    if (prepared && (message() || workflow()))
+        text += request.query_prepared.empty() ? ", without query" : ", with query";
     return text;
 }
 
@@ -163,10 +179,11 @@ bool simplify(Shape& s, int i) {
         case 7:
             for (core::Branch& b : s.request.branches) {
                 b.action = "A";
-                if (s.saga()) b.compensate = "a";
+                if (!s.message()) b.compensate = "a";
             }
             break;
         case 8:
+            if (!s.saga() && !s.message()) break;
             s.prepared = false;
             s.request.query_prepared.clear();
             break;

@@ -22,7 +22,8 @@ void World::reset(const Plan& plan) {
         t.strict = plan.strict[n];
         t.client = Client::idle;
         t.local = t.shape->asks() ? Local::undecided : Local::committed;
-        t.hinted = t.reloadable = false;
+        t.hinted = t.reloadable = t.hurried = false;
+        t.registered = 0;
         t.alarm.reset();
         t.swept = Time{};
         t.loads = 0;
@@ -51,7 +52,7 @@ bool World::at_rest() const {
     for (int i = 0; i < count_; ++i) {
         const Trans& t = trans(i);
         if (t.client != Client::gone || t.active.present) return false;
-        const bool inert = t.shape->saga() && t.row.status == Status::prepared;
+        const bool inert = t.shape->inert_while_prepared() && t.row.status == Status::prepared;
         if (t.row.visible && !core::is_final(t.row.status) && !inert) return false;
     }
     return true;
@@ -82,7 +83,13 @@ int World::ordinary(Possible& to) const {
                 add(Kind::commit, i);
                 break;
             case Client::prepared:
-                add(t.shape->saga() ? Kind::submit : Kind::local_commit, i);
+                if (!t.shape->two_phase()) {
+                    add(t.shape->message() ? Kind::local_commit : Kind::submit, i);
+                    break;
+                }
+                if (t.registered < t.shape->count()) add(Kind::enroll, i);
+                if (untried(t) >= 0) add(Kind::try_first, i);
+                if (all_tried(t)) add(Kind::submit, i);
                 break;
             case Client::committed:
                 add(Kind::submit, i);
@@ -252,11 +259,15 @@ bool World::make(const Step& s) {
             return skip(t, s.branch);
         case Kind::pause:
             return pause(t);
+        case Kind::late_try:
+            return late_try(t, s.branch);
         case Kind::resume:
             return resume(t);
         case Kind::begin:
         case Kind::commit:
         case Kind::local_commit:
+        case Kind::enroll:
+        case Kind::try_first:
         case Kind::submit:
         case Kind::roll_back:
         case Kind::client_dies:

@@ -19,6 +19,8 @@ const char* words(Kind kind) {
         "client begins",
         "client's transaction commits",
         "client's local transaction commits",
+        "client registers a branch",
+        "client calls the try of its branch",
         "client submits",
         "operator: dtm_resume",
         "time goes by",
@@ -44,7 +46,8 @@ const char* words(Kind kind) {
         "operator: dtm_retry_now",
         "operator: dtm_force_stop",
         "operator: dtm_skip",
-        "operator: dtm_pause"};
+        "operator: dtm_pause",
+        "the try arrives after its client is gone"};
     return kText[static_cast<std::size_t>(kind)];
 }
 
@@ -63,7 +66,7 @@ std::string in_words(const World& w, const Step& s) {
     if (call && s.op == Op::query) text += "query ";
     if (call && s.op != Op::query) text += std::string(to_string(s.op)) + " " + letter + " ";
     text += words(s.kind);
-    if (s.kind == Kind::skip) text += std::string(" ") + letter;
+    if (s.kind == Kind::skip || s.kind == Kind::late_try) text += std::string(" ") + letter;
     if (s.kind == Kind::answer) {
         const int found = w.find_call(s);
         if (found >= 0) text += ": " + std::string(to_string(w.call(found).result));

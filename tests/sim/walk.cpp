@@ -14,7 +14,7 @@ constexpr std::array kTrouble{Kind::crash,         Kind::settle_lost, Kind::sett
                               Kind::lost_answer,   Kind::duplicate,   Kind::late_answer,
                               Kind::roll_back,     Kind::client_dies, Kind::client_aborts,
                               Kind::resubmit,      Kind::retry_now,   Kind::force_stop,
-                              Kind::skip,          Kind::pause};
+                              Kind::skip,          Kind::pause,       Kind::late_try};
 
 bool is_about_a_call(Kind k) { return k >= Kind::refuse && k <= Kind::late_answer; }
 

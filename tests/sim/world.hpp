@@ -8,6 +8,7 @@
 #pragma once
 
 #include "core/barrier.hpp"
+#include "core/command.hpp"
 #include "core/decide.hpp"
 #include "shapes.hpp"
 
@@ -42,6 +43,8 @@ enum class Kind : u8 {
     begin,
     commit,
     local_commit,
+    enroll,     // a client registers its next branch
+    try_first,  // and calls its try (xa: the branch prepares)
     submit,
     resume,
     tick,
@@ -71,6 +74,7 @@ enum class Kind : u8 {
     force_stop,
     skip,
     pause,
+    late_try,  // its client is gone
     count_
 };
 constexpr int kKinds = static_cast<int>(Kind::count_);
@@ -85,7 +89,7 @@ struct Step {
     std::uint32_t amount = 0;  // tick: microseconds; settle_locked: bits of the locked rows
 };
 
-using Possible = std::array<Step, 4 * kMaxTrans + kMaxCalls + 3>;
+using Possible = std::array<Step, 5 * kMaxTrans + kMaxCalls + 3>;
 
 // What is broken on purpose, in this model of the driver only. Product code has no such switches.
 enum class Mutant : u8 {
@@ -102,6 +106,7 @@ enum class Mutant : u8 {
     no_barrier,             // at the participants
     due_forgotten,          // a settle leaves no time for the sweep
     skip_forgets_frontier,  // the verb takes a fresh row for one that nobody has worked on
+    branches_not_reread,    // what was registered before a timeout was written stays unknown
     count_
 };
 const char* name(Mutant);
@@ -121,6 +126,7 @@ struct Row {
 
 struct Active {
     bool present = false, reload = false;
+    u8 known = 0;  // branches of the row that was read
     u8 in_flight = 0, held_count = 0;
     std::uint32_t id = 0;
     int version = 0;
@@ -130,11 +136,12 @@ struct Active {
     core::State state;
 };
 
-// One branch at its participant: the barrier's rows and what the business did.
+// One branch at its participant: the barrier's rows and what the business did. Of tcc and xa, what
+// the compensation undoes is the try (the prepared transaction), which is no call of ours.
 struct Branch {
-    u8 action_row = 0;  // 0 none, 1 by the action, 2 by the compensation
-    bool undo_row = false, action_skipped = false, undo_skipped = false;
-    u8 runs = 0, undos = 0;
+    u8 action_row = 0;  // 0 none, 1 by the action (try), 2 by the compensation
+    bool undo_row = false, action_skipped = false, undo_skipped = false, confirm_row = false;
+    u8 runs = 0, undos = 0, confirms = 0;
     bool stands() const { return runs > undos; }
 };
 
@@ -146,7 +153,9 @@ struct Trans {
     Client client = Client::idle;
     Local local = Local::undecided;
     bool hinted = false, reloadable = false;
-    bool strict = false;  // its participants answer FAILURE to a hanging action
+    bool strict = false;   // its participants answer FAILURE to a hanging action
+    bool hurried = false;  // by an operator: a workflow is asked before its first interval is over
+    u8 registered = 0;     // branches of tcc and xa
     std::optional<Time> alarm;
     std::uint32_t loads = 0;
     Time swept{};  // when the coordinator last looked at the row
@@ -219,6 +228,7 @@ private:
 
     // The coordinator (coordinator.cpp).
     void forget_everything();
+    const core::Request& request_of(const Trans& t) const;  // as the coordinator knows it
     bool ready(const Trans&) const;
     bool load(Trans&);
     void add(Trans&);
@@ -241,12 +251,17 @@ private:
     Result arrive_query(Trans&);
     Result arrive_action(Trans&, int branch);
     Result arrive_compensation(Trans&, int branch);
+    void run_undo(Trans&, int branch);
     bool can_refuse(const Call&) const;
     void add_call(const Call&);
     void remove_call(int i);
     bool client_step(Trans&, Kind);
+    bool client_commits(Trans&);
+    bool client_aborts(Trans&);
     bool begin(Trans&);
     void submit(Trans&);
+    core::Ruling rule(const Trans&, core::Command, Status end = Status::succeed) const;
+    void obey(Trans&, const core::Ruling&);
     void change_status(Trans&, Status);
     bool retry_now(Trans&);
     bool force_stop(Trans&);
@@ -254,6 +269,20 @@ private:
     bool pause(Trans&);
     bool resume(Trans&);
     core::State stored_state(const Trans&, bool virgin) const;
+    core::State read_state(const Trans&, bool virgin) const;
+
+    // tcc and xa (two_phase.cpp).
+    bool enroll(Trans&);
+    int untried(const Trans&) const;  // a registered branch; -1: none
+    bool all_tried(const Trans&) const;
+    bool try_first(Trans&);
+    bool late_try(Trans&, int branch);
+    bool arrive_try(Trans&, int branch);
+    Result arrive_confirm(Trans&, int branch);
+    Result arrive_cancel(Trans&, int branch);
+    void check_second_phase(const Trans&, int branch, Op);
+    void check_second_phase_leaving(const Trans&, core::Call);
+    void check_second_phase_row(const Trans&);
 
     // The oracle (oracle.cpp).
     void check_decision(const Trans&, const core::Decision&);

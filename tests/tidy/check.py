@@ -21,7 +21,7 @@ ALLOWED = {
     "hub": {"pg", "core"},
     "store": {"pg", "wire", "core"},
     "xa": {"pg", "core"},
-    "worker": {"store", "net", "wire", "xa", "hub", "pg", "core"},
+    "worker": {"server", "store", "net", "wire", "xa", "hub", "pg", "core"},
     "server": {"store", "net", "wire", "hub", "pg", "core"},
     "api": {"store", "wire", "xa", "hub", "pg", "core"},
     "": {"api", "worker", "server", "hub", "pg"},  # src/dtm_pg.cpp: _PG_init, above all rooms

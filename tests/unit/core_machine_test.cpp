@@ -29,6 +29,25 @@ const std::map<std::tuple<T, S, On>, S> kLegal{
     {{T::saga, S::submitted, On::force_stop}, S::failed},
     {{T::saga, S::aborting, On::all_compensated}, S::failed},
     {{T::saga, S::aborting, On::force_stop}, S::failed},
+    {{T::tcc, S::prepared, On::submit}, S::submitted},
+    {{T::tcc, S::prepared, On::abort}, S::aborting},
+    {{T::tcc, S::prepared, On::timeout}, S::aborting},
+    {{T::tcc, S::prepared, On::force_stop}, S::failed},
+    {{T::tcc, S::submitted, On::all_succeeded}, S::succeed},
+    {{T::tcc, S::submitted, On::force_stop}, S::failed},
+    {{T::tcc, S::aborting, On::all_compensated}, S::failed},
+    {{T::tcc, S::aborting, On::force_stop}, S::failed},
+    {{T::xa, S::prepared, On::submit}, S::submitted},
+    {{T::xa, S::prepared, On::abort}, S::aborting},
+    {{T::xa, S::prepared, On::timeout}, S::aborting},
+    {{T::xa, S::prepared, On::force_stop}, S::failed},
+    {{T::xa, S::submitted, On::all_succeeded}, S::succeed},
+    {{T::xa, S::submitted, On::force_stop}, S::failed},
+    {{T::xa, S::aborting, On::all_compensated}, S::failed},
+    {{T::xa, S::aborting, On::force_stop}, S::failed},
+    {{T::workflow, S::prepared, On::finish_succeed}, S::succeed},
+    {{T::workflow, S::prepared, On::finish_failed}, S::failed},
+    {{T::workflow, S::prepared, On::force_stop}, S::failed},
 };
 
 TEST(Machine, EveryEdgeAndNoOther) {
@@ -49,7 +68,7 @@ TEST(Machine, EveryEdgeAndNoOther) {
                     ++refused;
                 }
             }
-    EXPECT_EQ(refused, 5 * 5 * 10 - static_cast<int>(kLegal.size()));
+    EXPECT_EQ(refused, 5 * 5 * 12 - static_cast<int>(kLegal.size()));
     EXPECT_EQ(transitions().size(), kLegal.size());
 }
 
@@ -66,10 +85,17 @@ TEST(Machine, ForceStopEndsWhatIsUnfinishedAndRefusesTheRest) {
         S from;
         bool stops;
     } cases[] = {
-        {T::saga, S::prepared, true}, {T::saga, S::submitted, true}, {T::saga, S::aborting, true},
-        {T::saga, S::succeed, false}, {T::saga, S::failed, false},   {T::msg, S::prepared, true},
-        {T::msg, S::submitted, true}, {T::msg, S::aborting, false},  {T::msg, S::succeed, false},
-        {T::msg, S::failed, false},   {T::tcc, S::prepared, false},
+        {T::saga, S::prepared, true},     {T::saga, S::submitted, true},
+        {T::saga, S::aborting, true},     {T::saga, S::succeed, false},
+        {T::saga, S::failed, false},      {T::msg, S::prepared, true},
+        {T::msg, S::submitted, true},     {T::msg, S::aborting, false},
+        {T::msg, S::succeed, false},      {T::msg, S::failed, false},
+        {T::tcc, S::prepared, true},      {T::tcc, S::submitted, true},
+        {T::tcc, S::aborting, true},      {T::tcc, S::failed, false},
+        {T::xa, S::prepared, true},       {T::xa, S::submitted, true},
+        {T::xa, S::aborting, true},       {T::xa, S::succeed, false},
+        {T::workflow, S::prepared, true}, {T::workflow, S::submitted, false},
+        {T::workflow, S::succeed, false},
     };
     for (const auto& c : cases) {
         SCOPED_TRACE(testing::Message() << c.type << " " << c.from);
@@ -118,6 +144,10 @@ TEST(Machine, ChartShowsEveryStatusChange) {
     EXPECT_NE(chart.find("msg_prepared --> msg_submitted : submit / query_success"),
               std::string::npos);
     EXPECT_EQ(chart.find("msg_aborting"), std::string::npos);
+    EXPECT_NE(chart.find("tcc_prepared --> tcc_aborting : timeout / abort"), std::string::npos);
+    EXPECT_NE(chart.find("workflow_prepared --> workflow_succeed : finish_succeed"),
+              std::string::npos);
+    EXPECT_EQ(chart.find("workflow_submitted"), std::string::npos);
 }
 
 }  // namespace

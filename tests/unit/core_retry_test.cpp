@@ -90,10 +90,15 @@ TEST(Retry, Deadlines) {
         int option;
         int want;  // -1: none
     } cases[] = {
-        {TransType::saga, Status::submitted, 0, -1}, {TransType::saga, Status::submitted, 7, 7},
-        {TransType::saga, Status::aborting, 7, -1},  {TransType::saga, Status::prepared, 7, -1},
-        {TransType::msg, Status::prepared, 0, 35},   {TransType::msg, Status::prepared, 7, 7},
-        {TransType::msg, Status::submitted, 7, -1},  {TransType::msg, Status::failed, 7, -1},
+        {TransType::saga, Status::submitted, 0, -1},    {TransType::saga, Status::submitted, 7, 7},
+        {TransType::saga, Status::aborting, 7, -1},     {TransType::saga, Status::prepared, 7, -1},
+        {TransType::msg, Status::prepared, 0, 35},      {TransType::msg, Status::prepared, 7, 7},
+        {TransType::msg, Status::submitted, 7, -1},     {TransType::msg, Status::failed, 7, -1},
+        {TransType::tcc, Status::prepared, 0, 35},      {TransType::tcc, Status::prepared, 7, 7},
+        {TransType::tcc, Status::submitted, 7, -1},     {TransType::tcc, Status::aborting, 7, -1},
+        {TransType::xa, Status::prepared, 0, 35},       {TransType::xa, Status::prepared, 7, 7},
+        {TransType::xa, Status::submitted, 7, -1},      {TransType::xa, Status::aborting, 7, -1},
+        {TransType::workflow, Status::prepared, 7, -1},
     };
     for (const auto& c : cases) {
         Request r = test::make_request(c.type, 1);
@@ -179,7 +184,7 @@ TEST(Retry, RetryNowMakesDueAndKeepsAttempts) {
     tx.load();
     tx.error("A1");
     EXPECT_EQ(tx.timer(Seconds{1}), "");
-    retry_now(tx.state, tx.now);
+    retry_now(tx.request, tx.state, tx.now);
     EXPECT_EQ(tx.timer(Seconds{1}), "A1");
     EXPECT_EQ(tx.op("A1").attempts, 2u);
     EXPECT_EQ(tx.op("A1").errors, 1u);

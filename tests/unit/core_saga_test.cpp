@@ -348,16 +348,5 @@ TEST(SagaConcurrent, OneBranchWaitsWhileOthersGoOn) {
     EXPECT_EQ(tx.status(), Status::succeed);
 }
 
-TEST(Types, WhatIsNotDrivenYetIsLeftAlone) {
-    for (const TransType type : {TransType::tcc, TransType::xa, TransType::workflow}) {
-        Drive tx(test::make_request(type, 2));
-        const State before = tx.state;
-        EXPECT_EQ(tx.load(), "");
-        EXPECT_EQ(tx.state, before);
-        EXPECT_EQ(tx.last.write, Write::none);
-        EXPECT_EQ(next_due(tx.request, tx.state, tx.policy), std::nullopt);
-    }
-}
-
 }  // namespace
 }  // namespace dtm::core

@@ -1,5 +1,6 @@
 // A transaction in the hands of a test: feeds decide() and remembers what it said, in short words.
-// "A1" is the action of branch 1, "C1" its compensation, "Q" the query.
+// "A1" is the action (confirm, commit) of branch 1, "C1" its compensation (cancel, rollback), "Q"
+// the query.
 #pragma once
 
 #include "core/decide.hpp"
@@ -34,7 +35,7 @@ inline Request make_request(TransType type, int branches) {
         Branch b;
         b.branch_id = "0" + std::to_string(i);
         b.action = "http://p/a" + std::to_string(i);
-        if (type == TransType::saga) b.compensate = "http://p/c" + std::to_string(i);
+        if (type != TransType::msg) b.compensate = "http://p/c" + std::to_string(i);
         b.step = static_cast<std::uint32_t>(i - 1);
         r.branches.push_back(b);
         r.payloads.emplace_back("{}");
@@ -44,6 +45,8 @@ inline Request make_request(TransType type, int branches) {
 
 inline Request saga(int branches) { return make_request(TransType::saga, branches); }
 inline Request msg(int branches) { return make_request(TransType::msg, branches); }
+inline Request tcc(int branches) { return make_request(TransType::tcc, branches); }
+inline Request xa(int branches) { return make_request(TransType::xa, branches); }
 inline Request concurrent(Request r) {
     r.options.concurrent = true;
     return r;
@@ -87,11 +90,12 @@ public:
         state = std::move(stored);
     }
 
-    // dtm's list: compensate, action per step; for a message the actions.
+    // dtm's list: compensate (cancel, rollback), action (confirm, commit) per branch; for a message
+    // the actions.
     std::string rows() const {
         std::string text;
         for (const BranchState& b : state.branches) {
-            if (request.type == TransType::saga)
+            if (request.type != TransType::msg)
                 text += std::string(to_string(b.compensate.status)) + ", ";
             text += std::string(to_string(b.action.status)) + ", ";
         }

@@ -73,6 +73,43 @@ TEST(WireBranchCall, QueryPrepared) {
     EXPECT_EQ(call.body, "");
 }
 
+TEST(WireBranchCall, WorkflowCallbackIsAPostWithTheInput) {
+    auto request = saga();
+    request->type = core::TransType::workflow;
+    request->branches.clear();
+    request->payloads.clear();
+    request->query_prepared = "http://q/resume";
+    request->workflow_name = "wf 1";
+    request->workflow_data = std::string("a\0b", 3);
+    const BranchCall call = branch_call(request, 0, Op::query, {});
+    EXPECT_TRUE(call.post);
+    EXPECT_EQ(call.url, "http://q/resume?branch_id=00&gid=gid1&op=wf+1&trans_type=workflow");
+    EXPECT_EQ(call.body, request->workflow_data);
+    request->workflow_data.clear();
+    const BranchCall empty = branch_call(request, 0, Op::query, {});
+    EXPECT_TRUE(empty.post);  // D26
+    EXPECT_EQ(empty.body, "");
+}
+
+TEST(WireBranchCall, OpNames) {
+    using core::TransType;
+    const std::tuple<TransType, const char*, const char*, const char*> table[] = {
+        {TransType::msg, "action", "compensate", "msg"},
+        {TransType::saga, "action", "compensate", "msg"},
+        {TransType::tcc, "confirm", "cancel", "msg"},
+        {TransType::xa, "commit", "rollback", "msg"},
+        {TransType::workflow, "action", "compensate", "wf"},
+    };
+    for (const auto& [type, action, compensate, query] : table) {
+        core::Request request;
+        request.type = type;
+        request.workflow_name = "wf";
+        EXPECT_EQ(op_name(request, Op::action), action);
+        EXPECT_EQ(op_name(request, Op::compensate), compensate);
+        EXPECT_EQ(op_name(request, Op::query), query);
+    }
+}
+
 TEST(WireBranchCall, SubscribersShareTheirStepsPayload) {
     auto request = saga();
     request->type = core::TransType::msg;

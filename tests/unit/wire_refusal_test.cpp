@@ -91,7 +91,12 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{R"({"trans_type":"sage"})", "$.trans_type", "unknown trans_type \"sage\""},
         Refusal{R"({"trans_type":"SAGA"})", "$.trans_type", "unknown trans_type"},
         Refusal{saga(R"("protocol":"grpc")"), "$.protocol", "not supported by this version"},
-        Refusal{saga(R"("protocol":"json-rpc")"), "$.protocol", "not supported by this version"},
+        Refusal{R"({"gid":"g","trans_type":"workflow"})", "$.trans_type", "from SQL"},
+        Refusal{R"({"gid":"g","trans_type":"tcc","steps":[{}]})", "$.steps", "a tcc has no steps"},
+        Refusal{R"({"gid":"","trans_type":"xa"})", "$.gid", "the gid is missing"},
+        Refusal{R"({"gid":"g","trans_type":"tcc","timeout_to_fail":-1})", "$.timeout_to_fail",
+                "must not be negative"},
+        Refusal{saga(R"("gid":"a\nb")"), "$.gid", "a line break at byte 2"},
         Refusal{saga(R"("protocol":"smtp")"), "$.protocol", "unknown protocol \"smtp\""},
         Refusal{saga(R"("gid":"a'b")"), "$.gid", "a quote at byte 2"},
         Refusal{saga(R"("gid":"a\u0000b")"), "$.gid", "a control character at byte 2"}));

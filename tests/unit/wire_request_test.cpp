@@ -68,21 +68,35 @@ TEST(WireRequest, GoMsgWithDelay) {
     EXPECT_EQ(r.payloads[0], "1");
 }
 
-TEST(WireRequest, GoTccXaAndWorkflowAreNamedAsUnsupported) {
-    for (
-        const char* text :
-        {R"({"gid":"gid3","trans_type":"tcc","concurrent":false,"protocol":""})",
-         R"({"gid":"gid3","trans_type":"xa","concurrent":false,"protocol":""})",
-         R"({"gid":"gid4","trans_type":"workflow","req_extra":{"status":"succeed","rollback_reason":"","result":""}})",
-         R"({"gid":"gid4","trans_type":"workflow","custom_data":"{\"data\":\"eyJhbW91bnQiOjMwfQ==\",\"name\":\"wf1\"}","concurrent":false,"query_prepared":"http://localhost:8081/api/busi/workflow/resume","protocol":"http"})"}) {
+TEST(WireRequest, PreparedTccAndXaAreSubmittedByTheirGid) {
+    const auto tcc =
+        parse(R"({"gid":"gid3","trans_type":"tcc","concurrent":false,"protocol":"","steps":[]})");
+    EXPECT_EQ(tcc.gid, "gid3");
+    EXPECT_EQ(tcc.type, core::TransType::tcc);
+    EXPECT_TRUE(tcc.branches.empty());
+    const auto xa = parse(R"({"gid":"gid3","trans_type":"xa","custom_data":"as it is"})");
+    EXPECT_EQ(xa.type, core::TransType::xa);
+    EXPECT_EQ(xa.custom_data, "as it is");
+}
+
+TEST(WireRequest, JsonRpcTakesObjectsAsPayloads) {
+    const auto request = [](const std::string& url, const std::string& payload) {
+        return R"({"trans_type":"saga","protocol":"json-rpc","steps":[{},{"compensate":")" + url +
+               R"("}],"payloads":["[1]",)" + payload + "]}";
+    };
+    for (const char* payload : {R"("")", R"("null")", R"("{\"a\":[1]}")", "null"}) {
+        EXPECT_EQ(parse(request("http://a?method=b", payload)).protocol, "json-rpc") << payload;
+    }
+    EXPECT_EQ(parse(request("http://a", R"("[1]")")).payloads[1], "[1]");  // plain HTTP
+    for (const char* payload : {R"("[1]")", R"("1")", R"("x")", R"("{\"a\":}")"}) {
         try {
-            parse(text);
-            ADD_FAILURE() << text;
+            parse(request("http://a?method=b", payload));
+            ADD_FAILURE() << payload;
         } catch (const BadRequest& error) {
-            EXPECT_EQ(error.path, "$.trans_type");
-            EXPECT_NE(std::string(error.what()).find("not supported by this version"),
-                      std::string::npos);
-            EXPECT_NE(error.hint.find("saga and msg"), std::string::npos);
+            EXPECT_EQ(error.path, "$.payloads[1]");
+            EXPECT_NE(std::string(error.what()).find("must be the JSON text of an object"),
+                      std::string::npos)
+                << error.what();
         }
     }
 }

@@ -84,6 +84,33 @@ TEST(WireStored, RequestText) {
               R"("payloads":["{\"amount\":30}","2"]})");
 }
 
+TEST(WireStored, Workflow) {
+    const std::string text =
+        R"({"query_prepared":"http://q","timeout_to_fail":5,"custom_data":"{\"name\":\"w\",\"data\":\"AP8=\"}"})";
+    const core::Request request = decode_request("g", core::TransType::workflow, text);
+    EXPECT_EQ(request.workflow_name, "w");
+    EXPECT_EQ(request.workflow_data, std::string("\0\xff", 2));
+    EXPECT_EQ(request.query_prepared, "http://q");
+    EXPECT_EQ(encode_request(request), text);
+    core::State state;
+    state.query.attempts = 2;
+    core::State back;
+    EXPECT_EQ(encode_progress(state), R"({"b":[],"q":{"n":2}})");
+    decode_progress(request, encode_progress(state), back);
+    EXPECT_EQ(back.query, state.query);
+    for (const char* damaged :
+         {"{}", R"({"custom_data":""})", R"({"custom_data":"{}"})", R"({"custom_data":7})",
+          R"({"custom_data":"{\"name\":\"w\",\"data\":\"A\"}"})"}) {
+        EXPECT_THROW(decode_request("g", core::TransType::workflow, damaged), std::runtime_error)
+            << damaged;
+    }
+}
+
+TEST(WireStored, ProtocolIsKeptWhereItIsNotHttp) {
+    const std::string text = R"({"steps":[{}],"payloads":[""],"protocol":"json-rpc"})";
+    EXPECT_EQ(encode_request(decode_request("g", core::TransType::saga, text)), text);
+}
+
 TEST(WireStored, EqualRequestsGiveEqualBytes) {
     const auto text = [](const char* json) { return encode_request(parse_submit(json, {})); };
     EXPECT_EQ(

@@ -1,0 +1,81 @@
+// See listener.hpp.
+#include "hub/listener.hpp"
+
+#include "pg/call.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
+extern "C" {
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+}
+
+namespace dtm::hub {
+namespace {
+
+struct Board {
+    slock_t lock;
+    int pid;  // 0: nobody
+    Oid database;
+    std::uint32_t connections;
+    char listening[128];
+    char trouble[256];
+};
+
+Board* board = nullptr;
+
+template <std::size_t N>
+void put(char (&to)[N], std::string_view from) {
+    const std::size_t n = std::min(from.size(), N - 1);
+    std::memcpy(to, from.data(), n);
+    to[n] = '\0';
+}
+
+void withdraw(int, Datum) {
+    SpinLockAcquire(&board->lock);
+    if (board->pid == MyProcPid) board->pid = 0;
+    SpinLockRelease(&board->lock);
+}
+
+}  // namespace
+
+std::size_t listener_size() { return sizeof(Board); }
+
+void attach_listener() {
+    bool found = false;
+    board = static_cast<Board*>(ShmemInitStruct("dtm_pg listener", sizeof(Board), &found));
+    if (found) return;
+    std::memset(static_cast<void*>(board), 0, sizeof(Board));
+    SpinLockInit(&board->lock);
+}
+
+void publish_listener(const ListenerInfo& info) {
+    if (board == nullptr) return;
+    static bool registered = false;
+    if (!registered) {
+        pg::call([] { before_shmem_exit(withdraw, Datum{0}); });
+        registered = true;
+    }
+    SpinLockAcquire(&board->lock);
+    board->pid = MyProcPid;
+    board->database = info.database;
+    board->connections = info.connections;
+    put(board->listening, info.listening);
+    put(board->trouble, info.trouble);
+    SpinLockRelease(&board->lock);
+}
+
+std::optional<ListenerInfo> listener() {
+    if (board == nullptr) return std::nullopt;
+    Board seen;
+    SpinLockAcquire(&board->lock);
+    std::memcpy(static_cast<void*>(&seen), static_cast<const void*>(board), sizeof seen);
+    SpinLockRelease(&board->lock);
+    if (seen.pid == 0) return std::nullopt;
+    return ListenerInfo{seen.database, seen.listening, seen.trouble, seen.connections};
+}
+
+}  // namespace dtm::hub

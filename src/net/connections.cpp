@@ -1,0 +1,202 @@
+#include "net/connections.hpp"
+
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <new>
+
+namespace dtm::net {
+
+namespace {
+
+// A parser that reads no request keeps a few hundred bytes.
+constexpr std::size_t max_idle_parsers = 256;
+
+// Output of the usual size is kept from answer to answer.
+constexpr std::size_t max_idle_output = 256UL * 1024;
+
+// How long a client that sends nothing more gets to close, or to be there for its answer.
+constexpr std::chrono::milliseconds leave_timeout{1000};
+
+bool is_bearer(std::string_view scheme) {
+    return std::ranges::equal(scheme, std::string_view("bearer "),
+                              [](char a, char b) { return (a | 0x20) == (b | 0x20); });
+}
+
+}  // namespace
+
+Connections::Connections(boost::asio::io_context& io) : io_(io) {
+    parsers_.reserve(max_idle_parsers);
+}
+
+Connections::~Connections() {
+    for (Slot& slot : slots_) {
+        if (slot.connection) boost::intrusive_ptr(slot.connection)->close();
+    }
+}
+
+void Connections::configure(const ServerSettings& settings) {
+    settings_ = settings;
+    ending_ = false;
+}
+
+void Connections::end() {
+    if (ending_) return;
+    ending_ = true;
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+        const boost::intrusive_ptr<Connection> connection = slots_[i].connection;
+        if (!connection) continue;
+        try {
+            connection->end();
+        } catch (...) {
+            connection->close();
+        }
+    }
+}
+
+void Connections::add(UniqueFd socket, const TlsContext* tls,
+                      std::size_t max_connections) noexcept {
+    ++accepted_;
+    if (count_ >= max_connections) {
+        ++refused_;
+        return;
+    }
+    boost::intrusive_ptr<Connection> connection;
+    try {
+        if (free_slots_.empty()) {
+            // closed() gives slots back and must not fail.
+            if (free_slots_.capacity() == slots_.size()) {
+                free_slots_.reserve(std::max<std::size_t>(64, 2 * slots_.size()));
+            }
+            slots_.emplace_back();
+            free_slots_.push_back(static_cast<std::uint32_t>(slots_.size() - 1));
+        }
+        connection = new Connection(*this, io_, std::move(socket), tls);
+        connection->slot_ = free_slots_.back();
+        free_slots_.pop_back();
+        slots_[connection->slot_].connection = connection;
+        ++count_;
+        connection->start();
+    } catch (...) {
+        if (connection) connection->close();
+    }
+}
+
+void Connections::closed(Connection& connection) noexcept {
+    connection.unlink();
+    slots_[connection.slot_].connection.reset();  // whoever called the connection keeps it
+    free_slots_.push_back(connection.slot_);
+    --count_;
+}
+
+// ---- requests and answers -----------------------------------------------------------------------
+
+bool Connections::authorized(std::string_view target, std::string_view authorization) const {
+    if (settings_.token.empty()) return true;
+    if (target.substr(0, target.find('?')) == "/api/ping") return true;
+    constexpr std::size_t scheme = 7;
+    if (!is_bearer(authorization.substr(0, scheme))) return false;
+    authorization.remove_prefix(scheme);
+    // How long this takes tells nothing but the length.
+    return authorization.size() == settings_.token.size() &&
+           CRYPTO_memcmp(authorization.data(), settings_.token.data(), authorization.size()) == 0;
+}
+
+void Connections::hand_over(Connection& connection, HttpRequest request) {
+    Slot& slot = slots_[connection.slot_];
+    request.id = (std::uint64_t{++slot.requests} << 32) | connection.slot_;
+    arrived_.push_back(std::move(request));
+    ++requests_;
+}
+
+boost::intrusive_ptr<Connection> Connections::find(std::uint64_t id) const {
+    const auto slot = static_cast<std::uint32_t>(id);
+    if (slot >= slots_.size() || slots_[slot].requests != id >> 32) return nullptr;
+    const auto& connection = slots_[slot].connection;
+    if (!connection || connection->phase() != Connection::Phase::busy) return nullptr;
+    return connection;
+}
+
+void Connections::answer(HttpAnswer answer) noexcept {
+    const auto connection = find(answer.id);
+    if (!connection) return;
+    try {
+        connection->answer(std::move(answer));
+    } catch (...) {
+        connection->close();
+    }
+    if (output_.capacity() > max_idle_output) output_ = std::string();
+}
+
+void Connections::abandon(std::uint64_t id) noexcept {
+    if (const auto connection = find(id)) connection->close();
+}
+
+std::unique_ptr<RequestParser> Connections::take_parser() {
+    if (parsers_.empty()) return std::make_unique<RequestParser>();
+    std::unique_ptr<RequestParser> parser = std::move(parsers_.back());
+    parsers_.pop_back();
+    return parser;
+}
+
+void Connections::give_back(std::unique_ptr<RequestParser> parser) noexcept {
+    if (parsers_.size() >= max_idle_parsers) return;
+    parser->clear();
+    parsers_.push_back(std::move(parser));
+}
+
+// ---- deadlines ----------------------------------------------------------------------------------
+
+Connections::List* Connections::list_of(const Connection& connection) {
+    switch (connection.phase()) {
+        case Connection::Phase::handshake:
+        case Connection::Phase::reading:
+            return &reading_;
+        case Connection::Phase::idle:
+            return &idle_;
+        case Connection::Phase::writing:
+            return &writing_;
+        case Connection::Phase::leaving:
+            return &leaving_;
+        case Connection::Phase::busy:
+            return connection.client_finished() ? &leaving_ : nullptr;
+    }
+    return nullptr;
+}
+
+void Connections::enter(Connection& connection, Connection::Phase phase) {
+    connection.phase_ = phase;
+    connection.since_ = std::chrono::steady_clock::now();
+    connection.unlink();
+    if (List* list = list_of(connection)) list->push_back(connection);
+}
+
+std::array<Connections::Deadline, 4> Connections::deadlines() {
+    return {{{idle_, settings_.idle_timeout},
+             {reading_, settings_.request_timeout},
+             {writing_, settings_.request_timeout},
+             {leaving_, leave_timeout}}};
+}
+
+void Connections::expire(Time now) noexcept {
+    for (const auto& [list, timeout] : deadlines()) {
+        while (!list.empty() && list.front().since() + timeout <= now) {
+            const boost::intrusive_ptr<Connection> connection(&list.front());
+            try {
+                connection->expire();
+            } catch (...) {
+                connection->close();
+            }
+        }
+    }
+}
+
+Connections::Time Connections::deadline() {
+    Time first = Time::max();
+    for (const auto& [list, timeout] : deadlines()) {
+        if (!list.empty()) first = std::min(first, list.front().since() + timeout);
+    }
+    return first;
+}
+
+}  // namespace dtm::net

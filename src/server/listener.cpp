@@ -1,0 +1,107 @@
+// See listener.hpp.
+#include "server/listener.hpp"
+
+#include "hub/listener.hpp"
+#include "hub/settings.hpp"
+#include "pg/call.hpp"
+
+extern "C" {
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+}
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+namespace dtm::server {
+namespace {
+
+bool is_set(const char* text) { return text != nullptr && *text != '\0'; }
+
+constexpr std::size_t largest_file = 1u << 20;
+
+std::string contents(const char* setting, const char* file) {
+    if (!is_set(file)) return {};
+    std::ifstream in(file, std::ios::binary);
+    std::ostringstream text;
+    if (in) text << in.rdbuf();
+    if (!in) {
+        throw std::runtime_error(std::string(setting) + ": cannot read file \"" + file +
+                                 "\": " + std::strerror(errno));
+    }
+    std::string all = text.str();
+    if (all.empty() || all.size() > largest_file) {
+        throw std::runtime_error(std::string(setting) + ": file \"" + file + "\" is " +
+                                 (all.empty() ? "empty" : "too large"));
+    }
+    return all;
+}
+
+std::string first_line(std::string text) {
+    text.erase(std::min(text.find_first_of("\r\n"), text.size()));
+    return text;
+}
+
+// What was wrong the last time; said once.
+std::string trouble;
+
+}  // namespace
+
+bool is_api_database() {
+    if (!is_set(hub::settings.http_listen) || !is_set(hub::settings.api_database)) return false;
+    return pg::call([] {
+        const char* name = get_database_name(MyDatabaseId);
+        return name != nullptr && std::strcmp(name, hub::settings.api_database) == 0;
+    });
+}
+
+net::ServerSettings listener_settings() {
+    net::ServerSettings wanted;
+    wanted.max_connections = static_cast<std::uint32_t>(hub::settings.http_max_connections);
+    try {
+        wanted.token = first_line(contents("dtm.api_token_file", hub::settings.api_token_file));
+        if (is_set(hub::settings.api_token_file) && wanted.token.empty()) {
+            throw std::runtime_error("dtm.api_token_file: the first line of the file is empty");
+        }
+        wanted.certificate = contents("dtm.api_tls_cert_file", hub::settings.api_tls_cert_file);
+        wanted.key = contents("dtm.api_tls_key_file", hub::settings.api_tls_key_file);
+        if (wanted.certificate.empty() != wanted.key.empty()) {
+            throw std::runtime_error(
+                "dtm.api_tls_cert_file and dtm.api_tls_key_file must be set both, or none");
+        }
+        wanted.listen = hub::settings.http_listen;
+        trouble.clear();
+    } catch (const std::runtime_error& error) {
+        wanted = {};
+        if (trouble != error.what()) {
+            pg::log(WARNING, "the API server of dtm_pg does not listen", error.what(),
+                    "Mend it and reload the configuration (pg_reload_conf()).");
+        }
+        trouble = error.what();
+    }
+    return wanted;
+}
+
+void publish(const net::ListenerState& state) {
+    static std::string complained;
+    hub::ListenerInfo info;
+    info.database = MyDatabaseId;
+    info.listening = state.listening;
+    info.trouble = trouble.empty() ? state.error : trouble;
+    info.connections = state.connections;
+    hub::publish_listener(info);
+    if (state.error != complained) {
+        complained = state.error;
+        if (!complained.empty()) {
+            pg::log(WARNING, "the API server of dtm_pg cannot listen and tries again every second",
+                    complained);
+        } else if (!state.listening.empty()) {
+            pg::log(LOG, "the API server of dtm_pg listens again at " + state.listening);
+        }
+    }
+}
+
+}  // namespace dtm::server

@@ -1,0 +1,15 @@
+// The routes that read, and those of topics: everything that is no command on a global transaction
+// (dtm-compat.md 1.5.9-1.5.18). Within a transaction and a pg::Spi scope.
+#pragma once
+
+#include "server/job.hpp"
+
+namespace dtm::server {
+
+// Its answer is made by answer_read(). Of prepareWorkflow, after the command was carried out.
+bool needs_read(const Job& job);
+
+// `role`: whose rows are seen. `touched` gets the gids of rows that were made due.
+Answer answer_read(const Job& job, Oid role, core::Time now, std::vector<std::string>& touched);
+
+}  // namespace dtm::server

@@ -1,0 +1,98 @@
+// The API server on the main thread (design 12): takes requests from the network thread, executes
+// all that came in one turn in one database transaction, and answers after its commit. Knows
+// nothing of the transactions that the coordinator holds in memory; it says which rows it wrote,
+// and hears when a round is over.
+#pragma once
+
+#include "core/types.hpp"
+#include "net/client.hpp"
+#include "server/job.hpp"
+#include "server/metrics.hpp"
+
+#include <deque>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace dtm::server {
+
+// A round of a transaction is over: it is final, or everything in it waits (dtm-compat.md 5.3).
+struct RoundEnd {
+    std::string gid;
+    core::TransType type = core::TransType::saga;
+    core::Status status = core::Status::submitted;
+    std::string rollback_reason;
+    core::Outcome last;  // the last answer that was not a success, if any (result: success)
+    core::Time create_time{};
+};
+
+class Server {
+public:
+    explicit Server(net::Client& client) : client_(client) {}
+
+    // Settings were read again, or `open` changed: only who may work listens.
+    void configure(bool open);
+    // Takes what has come; answers at once what needs no table.
+    void receive(core::Time now);
+    // Requests wait for a transaction.
+    bool anything_to_do() const { return !queue_.empty(); }
+    // When those are tried again that found a row locked.
+    std::optional<core::Time> due() const {
+        return locked_.empty() ? std::nullopt : std::optional(locked_until_);
+    }
+    bool anybody_waits() const { return !waiting_.empty(); }
+
+    // One turn's requests, within a transaction and a pg::Spi scope; then committed(), or after an
+    // error alone(): each in a transaction of its own, so that one of them spoils no other.
+    void execute(core::Time now);
+    void committed(core::Time now);
+    bool executing() const { return !batch_.empty(); }
+    void alone(core::Time now);
+
+    // What committed() wrote, for the coordinator: transactions to take up.
+    struct Written {
+        std::string gid;
+        store::CommandResult row;
+    };
+    std::vector<Written> take_written();
+    // Gids whose round somebody waits for.
+    bool is_awaited(const std::string& gid) const { return waiting_.contains(gid); }
+    std::vector<std::string> awaited() const;
+    void round_over(const RoundEnd& end);
+    // Answers those who waited too long.
+    void give_up(core::Time now);
+
+    // Sends the answers that are ready.
+    void send();
+    Metrics& metrics() { return metrics_; }
+
+private:
+    struct Waiting {
+        Job job;
+        core::Time since{};
+    };
+
+    void take_batch();
+    void command(const std::vector<store::TransCommand>& commands,
+                 const std::vector<Job*>& commanders, Oid role, core::Time now);
+    void take_note(Job& job);
+    void finish(Job& job, core::Time now);
+    void reply(const Job& job, const Answer& answer);
+
+    net::Client& client_;
+    Metrics metrics_;
+    net::ServerSettings applied_;
+    bool operators_ = true;
+    bool careful_ = false;  // somebody holds a row's lock: do not wait for it
+    std::deque<Job> queue_;
+    std::vector<Job> locked_;
+    core::Time locked_until_{};
+    std::vector<Job> batch_;
+    std::vector<Written> written_;
+    std::vector<std::string> touched_;  // rows that a read made due
+    std::unordered_map<std::string, std::vector<Waiting>> waiting_;
+    std::vector<net::HttpRequest> requests_;
+    std::vector<net::HttpAnswer> answers_;
+};
+
+}  // namespace dtm::server

@@ -1,0 +1,48 @@
+// The rows of dtm.trans_branch: what clients register one by one for a transaction that is prepared
+// (tcc, xa, workflow). A row never changes; it is removed with its transaction. Functions run
+// within a pg::Spi scope; where the SQL is that of a version without the table, there are none.
+#pragma once
+
+#include "pg/spi.hpp"
+#include "wire/api_request.hpp"
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace dtm::store {
+
+bool can_register();  // the table is there
+constexpr bool is_two_phase(core::TransType type) {
+    return type == core::TransType::tcc || type == core::TransType::xa;
+}
+// Of these types branches are registered one by one.
+constexpr bool has_registered(core::TransType type) {
+    return is_two_phase(type) || type == core::TransType::workflow;
+}
+
+struct RegisteredRow {
+    wire::Registration registration;  // but for the type: that is the transaction's
+    core::Time create_time{};
+};
+// Of one transaction, in the order of registration. read_only: as the active snapshot shows it.
+std::vector<RegisteredRow> registered(std::string_view gid, bool read_only = false);
+// Of several; those without a branch are left out.
+using RegisteredByGid = std::unordered_map<std::string, std::vector<RegisteredRow>>;
+RegisteredByGid registered(std::span<const std::string_view> gids, bool read_only = false);
+
+// Of one transaction, without their times. Nothing is looked for where the type has none.
+std::vector<wire::Registration> registrations(std::string_view gid, core::TransType type,
+                                              bool read_only = false);
+
+// Inserts those whose transaction is `prepared`, of the type named and `role`'s; returns which.
+// Waits for whoever changes such a transaction; until the end of this one nobody else does. One
+// registration for each gid.
+std::vector<bool> insert_registered(std::span<const wire::Registration* const>, Oid role,
+                                    core::Time now);
+
+void delete_registered(std::span<const std::string_view> gids);
+
+}  // namespace dtm::store

@@ -1,0 +1,41 @@
+// Subscribers of topics (dtm-compat.md 5.9): the value of a topic is the JSON text
+// [{"url":…,"remark":…}, …], as dtm keeps it. Two sessions that change one topic wait for each
+// other. Runs within a store::AsOwner.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dtm::store {
+
+struct Subscriber {
+    std::string url;
+    std::string remark;
+};
+
+// SqlError XX001 when the stored text is not such a list.
+std::vector<Subscriber> parse_subscribers(std::string_view topic, std::string_view text);
+
+// A wire::TopicLookup: whom a message to the topic calls. Empty: nobody, or no such topic.
+std::vector<std::string> subscriber_urls(std::string_view topic);
+
+// Throws wire::BadRequest when no message could call this URL.
+void check_subscriber_url(const std::string& url);
+
+enum class TopicOutcome : std::uint8_t { done, url_exists, no_topic, empty_topic, no_url };
+struct TopicChange {
+    TopicOutcome outcome = TopicOutcome::done;
+    int count = 0;  // of subscribers: left, or of a dropped topic had
+};
+// dtm's words for what is not done: "this url exists".
+std::string_view words(TopicOutcome);
+
+// Makes the topic when there is none.
+TopicChange subscribe(const std::string& topic, const std::string& url, const std::string& remark);
+// The topic stays.
+TopicChange unsubscribe(const std::string& topic, const std::string& url);
+// Also one whose text cannot be read.
+TopicChange drop_topic(const std::string& topic);
+
+}  // namespace dtm::store

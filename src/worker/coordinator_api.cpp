@@ -1,0 +1,100 @@
+// What a coordinator has to do with the API server (design 12): the first one of its database runs
+// it.
+#include "hub/shared.hpp"
+#include "pg/transaction.hpp"
+#include "server/listener.hpp"
+#include "worker/coordinator.hpp"
+
+namespace dtm::worker {
+namespace {
+
+// How often rows of other coordinators are looked at that a client waits for.
+constexpr std::chrono::milliseconds other_look{50};
+
+// What a row tells of its transaction's last round; none: it may be under way.
+std::optional<server::RoundEnd> round_seen(const store::Row& row) {
+    server::RoundEnd end;
+    end.gid = row.gid;
+    end.type = row.type;
+    end.status = row.status;
+    end.rollback_reason = row.rollback_reason;
+    if (core::is_final(row.status)) return end;
+    const auto waiting = Actives::waiting_since(row);
+    if (!waiting) return std::nullopt;
+    end.last = *waiting;
+    return end;
+}
+
+}  // namespace
+
+// The first coordinator of the API's database is the API server, and a copied database must not
+// take what is meant for the original (P15).
+void Coordinator::look_after_api(core::Time now) {
+    if (worker_ != 0) return;
+    if (!api_known_) {
+        pg::Transaction transaction;
+        api_is_ours_ = server::is_api_database();
+        transaction.commit();
+    }
+    if (api_is_ours_ && !server_) {
+        server_ = std::make_unique<server::Server>(*client_);
+        actives_.report_to(server_.get());
+    }
+    const bool open = api_is_ours_ && !foreign_;
+    if (server_ && (!api_known_ || open != api_open_)) server_->configure(open);
+    api_known_ = true;
+    api_open_ = open;
+    if (!server_) return;
+    server_->receive(now);
+    look_after_others(now);
+    if (api_shown_ && now >= *api_shown_ && now - *api_shown_ < core::Seconds{1}) return;
+    api_shown_ = now;
+    server_->give_up(now);
+    server::publish(client_->listener());
+}
+
+// The rounds of other slices are seen in their rows alone.
+void Coordinator::look_after_others(core::Time now) {
+    if (workers_ == 1 || (others_seen_ && now >= *others_seen_ && now - *others_seen_ < other_look))
+        return;
+    others_seen_ = now;
+    std::vector<std::string> gids = server_->awaited();
+    std::erase_if(
+        gids, [this](const std::string& gid) { return hub::slice_of(gid, workers_) == worker_; });
+    if (gids.empty()) return;
+    pg::Transaction transaction;
+    {
+        const pg::Spi spi;
+        for (const store::Row& row : store::load(gids)) {
+            if (const auto end = round_seen(row)) server_->round_over(*end);
+        }
+    }
+    transaction.commit();
+}
+
+std::optional<core::Time> Coordinator::api_due(core::Time now) const {
+    if (!server_) return std::nullopt;
+    std::optional<core::Time> due = server_->due();
+    if (workers_ == 1 || !server_->anybody_waits()) return due;
+    return std::min<core::Time>(due.value_or(now + other_look), now + other_look);
+}
+
+void Coordinator::tell_who_waits(const store::Row& row) {
+    if (!server_->is_awaited(row.gid)) return;
+    if (const auto end = round_seen(row)) server_->round_over(*end);
+}
+
+void Coordinator::take_up(core::Time now) {
+    if (!server_) return;
+    for (auto& [gid, row] : server_->take_written()) {
+        if (workers_ > 1 && hub::slice_of(gid, workers_) != worker_) {
+            hub::announce(gid);
+        } else if (actives_.find(gid) != nullptr || !row.request || !row.silent) {
+            touched_.push_back(gid);
+        } else if (row.status != core::Status::prepared && room() > 0) {
+            actives_.add(row, now);
+        }
+    }
+}
+
+}  // namespace dtm::worker
