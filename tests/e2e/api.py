@@ -163,6 +163,29 @@ class Api:
     def wait_status(self, gid, status):
         wait_until(lambda: self.status(gid) == status, f"{gid} is {status}")
 
+    def hurry(self, gid):
+        """What waits for its next attempt is attempted now."""
+        self.done("resetNextCronTime", gid=gid)
+
+    def tried(self, gid, times, branch_id="01", op="action"):
+        """Waits until an operation was tried so often, each time but the last hurried on; for one that is
+        retried after a long time."""
+        for n in range(1, times + 1):
+            self.db.wait_attempts(gid, n, branch_id, op)
+            if n < times:
+                self.hurry(gid)
+
+    def hurried(self, gid, status):
+        """Waits for the end, which must be `status`; attempts that wait for their time are made at once."""
+        def ended():
+            found = self.status(gid)
+            if found in FINAL:
+                return found
+            self.hurry(gid)
+            return None
+        got = wait_until(ended, f"{gid} ends", pause=0.2)
+        assert got == status, f"{gid} ended as {got}, not {status}"
+
     def count(self):
         """Rows of transactions in the table."""
         return self.db.one("select count(*) from dtm.trans")

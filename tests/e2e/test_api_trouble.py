@@ -73,21 +73,23 @@ def test_too_many_connections(server):
     wait_listening(api)
 
 
-def test_slow_clients_disturb_nobody_and_are_sent_away(api, one):
-    """Half a request line, half a header, half a body, and one that never reads its answers."""
+@pytest.fixture(scope="module", autouse=True)
+def slow(api_cluster):
+    """Half a request line, half a header, half a body, and one that never reads its answers: there while the other
+    tests of this file run."""
     whole = post_text("/api/dtmsvr/prepare", json.dumps({"gid": "slow", "trans_type": "tcc"}))
     with contextlib.ExitStack() as stack:
-        slow = [stack.enter_context(Raw(api.cluster)).send(whole[:n]) for n in (3, 40, len(whole) - 1) * 10]
-        deaf = stack.enter_context(Raw(api.cluster))
+        slow = [stack.enter_context(Raw(api_cluster)).send(whole[:n]) for n in (3, 40, len(whole) - 1) * 10]
+        deaf = stack.enter_context(Raw(api_cluster))
         deaf.socket.settimeout(0.2)
         with contextlib.suppress(TimeoutError):
             deaf.send(get_text("/api/metrics").encode() * 20000)
-        for _ in range(5):
-            assert api.status(saga(api, both(one, "ok"), wait_result=True)) == "succeed"
-        for raw in slow:
-            assert raw.closed()
-            assert not raw.rest or raw.rest.startswith(b"HTTP/1.1 408"), raw.rest[:100]
-    assert api.status("slow") is None
+        yield slow
+
+
+def test_slow_clients_disturb_nobody(api, one):
+    for _ in range(20):
+        assert api.status(saga(api, both(one, "ok"), wait_result=True)) == "succeed"
 
 
 def test_a_slow_client_that_arrives_is_served(api):
@@ -249,7 +251,7 @@ def test_fast_shutdown_with_open_connections(server, one):
 def test_two_workers(server, one):
     """One of them has the listener; both drive what comes, and those who wait are told."""
     api = server(dtm__workers=2)
-    gids = [saga(api, both(one, "ok"), both(one, "slow"), wait_result=True) for _ in range(20)]
+    gids = [saga(api, both(one, "ok"), (one.url("slow/s", ms=20), ""), wait_result=True) for _ in range(20)]
     assert [api.status(gid) for gid in gids] == ["succeed"] * 20
     tcc = [api.new_gid("tcc") for _ in range(20)]
     for gid in tcc:
@@ -261,3 +263,11 @@ def test_two_workers(server, one):
     assert sorted(api.wait(gid) for gid in tcc) == ["failed"] * 10 + ["succeed"] * 10
     answer, gid = saga(api, both(one, "fail"), answer=True, wait_result=True)
     assert answer.status == 409 and api.status(gid) == "failed"
+
+
+def test_slow_clients_are_sent_away(api, slow):
+    """The last test of this file: their time is half a minute."""
+    for raw in slow:
+        assert raw.closed()
+        assert not raw.rest or raw.rest.startswith(b"HTTP/1.1 408"), raw.rest[:100]
+    assert api.status("slow") is None

@@ -10,6 +10,9 @@ from api import both, msg, saga
 from cluster import wait_until
 
 
+LONG = 1000  # seconds: the next attempt comes when a test asks for it
+
+
 def outcome(answer):
     return answer.status, answer.json.get("dtm_result")
 
@@ -133,7 +136,7 @@ def test_waiting_for_a_saga_that_fails(api, one):
 @pytest.mark.parametrize("mode", ["error", "never", "reset"])
 def test_waiting_for_a_saga_whose_branch_errs(api, one, mode):
     """Not a success, and no end either: it is retried."""
-    answer, gid = saga(api, both(one, mode), answer=True, wait_result=True, request_timeout=1, retry_interval=1000)
+    answer, gid = saga(api, both(one, mode), answer=True, wait_result=True, request_timeout=1, retry_interval=LONG)
     assert outcome(answer) == FAILED and answer.message == "wait result not return success: FAILURE"
     assert api.status(gid) == "submitted"
 
@@ -177,7 +180,10 @@ def test_a_message_whose_query_says_failure(api, one, mode):
 @pytest.mark.parametrize("mode", ["ongoing", "ongoing200", "error"])
 def test_a_message_whose_query_has_no_answer_yet(api, one, mode):
     gid = msg(api, one.url("ok/a"), op="prepare", query_prepared=one.url(f"{mode}/q", n=2), timeout_to_fail=1,
-              retry_interval=1)
+              retry_interval=LONG)
+    api.tried(gid, 2, "00", "msg")
+    assert api.status(gid) == "prepared"
+    api.hurry(gid)
     api.wait(gid, "succeed")
     assert one.sequence(gid) == ["00 msg"] * 3 + ["01 action"]
 
@@ -191,6 +197,13 @@ def test_a_message_with_a_delay(api, one):
     assert one.calls(gid=gid)[0].at - begin > 1.9
 
 
+def test_a_message_with_a_delay_that_is_over_can_be_hurried(api, one):
+    gid = msg(api, one.url("ongoing/a", n=1), custom_data='{"delay":1}', retry_interval=LONG)
+    api.tried(gid, 1)
+    api.hurry(gid)
+    api.wait(gid, "succeed")
+
+
 def test_a_concurrent_message(api, one):
     gate = api.new_gid("gate")
     gid = msg(api, *[one.url(f"hold/{gate}")] * 3, concurrent=True, request_timeout=60)
@@ -200,7 +213,9 @@ def test_a_concurrent_message(api, one):
 
 
 def test_a_message_repeats_what_failed(api, one):
-    gid = msg(api, one.url("fail/a", n=1), one.url("ok/b"))
+    gid = msg(api, one.url("fail/a", n=1), one.url("ok/b"), retry_interval=LONG)
+    api.tried(gid, 1)
+    api.hurry(gid)
     api.wait(gid, "succeed")
     assert one.sequence(gid) == ["01 action", "01 action", "02 action"]
 
@@ -225,7 +240,7 @@ def test_topics(api, one, two):
 def test_waiting_for_a_message(api, one):
     answer, gid = msg(api, one.url("ok/a"), one.url("slow/b"), answer=True, wait_result=True)
     assert outcome(answer) == SUCCEEDED and api.status(gid) == "succeed"
-    answer, gid = msg(api, one.url("error/a"), answer=True, wait_result=True, retry_interval=1000)
+    answer, gid = msg(api, one.url("error/a"), answer=True, wait_result=True, retry_interval=LONG)
     assert outcome(answer) == (500, None) and "out of order" in answer.message and api.status(gid) == "submitted"
 
 
@@ -248,14 +263,20 @@ def test_old_style_answers(api, one, mode, status):
 
 
 def test_an_old_style_ongoing(api, one):
-    gid = saga(api, (one.url("ongoing200/s", n=2), ""), retry_interval=1)
+    gid = saga(api, (one.url("ongoing200/s", n=2), ""), retry_interval=LONG)
+    api.tried(gid, 2)
+    assert api.transaction(gid)["next_cron_interval"] == LONG
+    api.hurry(gid)
     api.wait(gid, "succeed")
     assert one.sequence(gid) == ["01 action"] * 3
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 302, 404])
 def test_only_200_is_success(api, one, status):
-    gid = saga(api, (one.url("status/s", status=status, n=1), ""), retry_interval=1)
+    gid = saga(api, (one.url("status/s", status=status, n=1), ""), retry_interval=LONG)
+    api.tried(gid, 1)
+    assert api.transaction(gid)["next_cron_interval"] == 2 * LONG
+    api.hurry(gid)
     api.wait(gid, "succeed")
     assert len(one.calls(gid=gid)) == 2
 
@@ -281,7 +302,7 @@ def test_request_timeout(api, one):
     api.wait(gid, "succeed")
     assert len(one.calls(gid=gid)) == 1
     begin = time.monotonic()
-    answer, gid = saga(api, both(one, "never"), answer=True, wait_result=True, request_timeout=1, retry_interval=1000)
+    answer, gid = saga(api, both(one, "never"), answer=True, wait_result=True, request_timeout=1, retry_interval=LONG)
     assert answer.status != 200 and time.monotonic() - begin > 0.9
 
 
