@@ -86,13 +86,14 @@ def shared_cluster(one):
 def api_cluster(one):
     """The cluster of all tests that talk to the API server and kill nothing."""
     with running_cluster("api", {"autovacuum": "off", **listen_settings()}) as cluster:
+        wait_listening(Api(cluster)).close()
         yield cluster
 
 
 @pytest.fixture
 def api(api_cluster, session):
     """The API server of that cluster."""
-    api = wait_listening(Api(api_cluster, session(api_cluster)))
+    api = Api(api_cluster, session(api_cluster))
     yield api
     api.close()
 

@@ -37,8 +37,9 @@ class Doors:
         self.db.q(f"select {function}(%s::jsonb)", json.dumps(body))
 
     def row(self, gid):
-        """The row without what differs between two transactions."""
-        return self.db.one("select to_jsonb(t) - %s::text[] from dtm.trans t where gid = %s", list(NAMES), gid)
+        """The row without what differs between two transactions: its name, and times in microseconds."""
+        row = self.db.one("select to_jsonb(t) - %s::text[] from dtm.trans t where gid = %s", list(NAMES), gid)
+        return row | {"progress": row["progress"] and re.sub(r"\d{16}", "TIME", row["progress"])}
 
     def branch_rows(self, gid):
         return self.db.q("select branch_id, op, status, url, attempts, last_error, may_have_run from dtm.branch"

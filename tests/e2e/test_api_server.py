@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from api import Raw, address_of, both, get_text, msg, post_text, saga, wait_listening
+from api import Api, Raw, address_of, both, get_text, msg, post_text, saga, wait_listening
 from cluster import free_port, wait_until
+from copies import LONELY, standby_of
 
 SUBMIT = "/api/dtmsvr/submit"
 
@@ -145,6 +146,49 @@ def test_without_the_extension_nobody_listens(server):
     api.cluster.sql("create extension dtm_pg")
     wait_listening(api)
     assert api.get("newGid").status == 200
+
+
+def test_the_database_is_dropped(server):
+    api = server()
+    address = address_of(api.cluster)
+    with Raw(api.cluster) as kept:
+        kept.send(get_text("/api/ping"))
+        assert kept.answer().status == 200
+        api.close()
+        api.db.close()
+        api.cluster.expect("FATAL: +(terminating|database .* does not exist)")
+        api.cluster.sql("drop database bank with (force)", dbname="postgres")
+        wait_until(lambda: refused(address), "the listener is closed")
+        assert kept.closed()
+
+
+def test_a_standby_listens_after_its_promotion(server, session, one):
+    """Whatever the primary acknowledged, it has, where it is synchronous; here the test waits for it."""
+    api = server()
+    with standby_of(api.cluster) as standby:
+        standby.reload(dtm__http_listen=f"127.0.0.1:{free_port()}")   # both run on one machine
+        second = Api(standby)
+        gid, gate = api.new_gid(), api.new_gid("gate")
+        base = {"gid": gid, "trans_type": "tcc"}
+        api.done("prepare", base)
+        api.done("registerBranch", base | {"branch_id": "01", "data": "1", "confirm": one.url("ok/c"), "cancel": ""})
+        held = saga(api, both(one, "hold", gate), request_timeout=60)
+        look = session(standby)
+        wait_until(lambda: look.one("select count(*) from dtm.trans where gid = any(%s)", [gid, held]) == 2,
+                   "the standby has them")
+        assert refused(address_of(standby))
+        standby.expect(*LONELY)
+        api.cluster.expect_crash()
+        api.db.close()
+        api.close()
+        api.cluster.kill_postmaster()
+        one.release(gate)
+        standby.promote()
+        wait_listening(second)
+        second.done("submit", base)
+        for done in (gid, held):
+            second.wait(done, "succeed")
+        second.close()
 
 
 # --- who may talk to it ----------------------------------------------------------------------------

@@ -214,6 +214,38 @@ def test_every_acknowledged_submit_survives(server, session, one, blow):
     assert {g for g, in one.query("select distinct gid from call where op = 'action'")} >= set(accepted)
 
 
+@pytest.mark.parametrize("blow", [kill_postmaster, terminate_coordinator])
+def test_what_was_prepared_and_registered_survives(server, session, one, blow):
+    api = server()
+    gids = {t: api.new_gid(t) for t in ("msg", "tcc", "xa", "workflow")}
+    query = {"query_prepared": one.url("ok/q"), "steps": [{"action": one.url("ok/a")}], "payloads": ["1"]}
+    api.done("prepare", gid=gids["msg"], trans_type="msg", **query)
+    for t in ("tcc", "xa"):
+        api.done("prepare", gid=gids[t], trans_type=t)
+        for n in ("01", "02"):
+            api.done("registerBranch", gid=gids[t], trans_type=t, branch_id=n, data="1", confirm=one.url("ok/c"),
+                     cancel=one.url("ok/x"), url=one.url("ok/p"))
+    begin = {"gid": gids["workflow"], "trans_type": "workflow", "custom_data": '{"name":"w"}',
+             "query_prepared": one.url("ok/w")}
+    api.post("prepareWorkflow", begin)
+    api.done("registerBranch", gid=gids["workflow"], trans_type="workflow", branch_id="01", op="action",
+             status="succeed", data="the result")
+    before = {t: api.query(gid)["branches"] for t, gid in gids.items()}
+    api.db.close()
+    blow(api.cluster)
+    api = again(api, session)
+    assert {t: api.query(gid)["branches"] for t, gid in gids.items()} == before
+    assert api.post("prepareWorkflow", begin).json["progresses"] == before["workflow"]
+    api.done("submit", gid=gids["workflow"], trans_type="workflow", req_extra={"status": "succeed"})
+    api.done("submit", gid=gids["msg"], trans_type="msg", **query)
+    api.done("submit", gid=gids["tcc"], trans_type="tcc")
+    api.done("abort", gid=gids["xa"], trans_type="xa")
+    for t, gid in gids.items():
+        api.wait(gid, "failed" if t == "xa" else "succeed")
+    assert one.sequence(gids["tcc"]) == ["02 confirm", "01 confirm"]
+    assert one.sequence(gids["xa"]) == ["01 rollback", "02 rollback"]
+
+
 @pytest.mark.parametrize("blow", [kill_coordinator, terminate_coordinator])
 def test_whoever_waits_for_a_killed_coordinator_is_told(server, session, one, blow):
     api = server()
