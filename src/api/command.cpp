@@ -102,6 +102,9 @@ bool brings_request(Command what) {
         case Refusal::unreadable:
             throw pg::SqlError("TD003", "transaction " + in_quotes(c.gid()) + " cannot be read",
                                result.message, "dtm_force_stop(gid) ends it.");
+        case Refusal::too_many:
+            throw pg::SqlError("TD001", result.message, {},
+                               "Split the work into several global transactions.");
         case Refusal::old_sql:
             throw pg::SqlError("0A000", "this database cannot store such a transaction",
                                "The SQL of dtm_pg in it is older than its library.",

@@ -4,6 +4,7 @@
 #include "hub/settings.hpp"
 #include "store/new_gid.hpp"
 #include "store/subscribers.hpp"
+#include "wire/text.hpp"
 
 #include <array>
 
@@ -107,6 +108,20 @@ void answer_at_once(Job& job) {
     }
 }
 
+// What PostgreSQL would not store as text must not get there: nobody could read it again.
+bool is_text(std::string_view text) {
+    return text.find('\0') == text.npos && wire::first_invalid_utf8(text) == text.npos;
+}
+
+std::string unreadable_parameter(const Job& job) {
+    if (!is_text(job.topic)) return "the name of the topic";
+    for (const auto& [name, value] : job.parameters) {
+        if (!is_text(name)) return "the name of a parameter";
+        if (!is_text(value)) return name;
+    }
+    return {};
+}
+
 net::HttpAnswer plain(std::uint64_t id, unsigned status, std::string body) {
     net::HttpAnswer answer;
     answer.id = id;
@@ -142,6 +157,10 @@ std::optional<Job> read_job(net::HttpRequest&& request, bool operators, net::Htt
     job.topic = std::move(found.topic);
     job.parameters = std::move(target.parameters);
     job.body = std::move(request.body);
+    if (const std::string bad = unreadable_parameter(job); !bad.empty()) {
+        job.answer = failure_answer(Kind::error, bad + " is not valid UTF-8 text");
+        return job;
+    }
     if (job.route == Route::json_rpc) read_rpc(job);
     if (!job.answer) answer_at_once(job);
     if (job.answer) return job;

@@ -27,6 +27,8 @@ struct Job {
     std::map<std::string, std::string> parameters;  // of the query string
     std::string body;
     std::optional<wire::RpcCall> rpc;            // the request came by JSON-RPC
+    bool was_locked = false;                     // once: somebody's lock is not waited for again
+    bool was_read = false;                       // `answer` tells of rows as a transaction saw them
     bool needs_topics = false;                   // to be read again within a transaction
     std::optional<store::TransCommand> command;  // of routes that change a transaction
     std::optional<store::CommandResult> result;  // of the command

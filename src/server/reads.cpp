@@ -19,6 +19,9 @@ using Member = std::pair<std::string_view, std::string>;
 // A page may be as long as a client wants, but an answer must fit into memory.
 constexpr std::int64_t longest_page = 10000;
 constexpr std::int64_t usual_page = 100;
+constexpr std::size_t longest_answer = std::size_t{32} << 20;
+constexpr std::size_t longest_name = 255;
+constexpr std::size_t longest_remark = 4096;
 
 // What is wrong with a parameter; its text is the answer.
 struct Refused : std::runtime_error {
@@ -74,6 +77,18 @@ std::optional<core::Time> seconds_of(const Job& job, const char* name) {
 
 Answer with(std::string object) { return {{}, std::move(object)}; }
 
+// The payload of a step is printed with each call of it, of which a topic may make a thousand.
+bool is_too_long(const wire::Progress& progress) {
+    std::size_t bytes = 0;
+    for (const wire::Operation& o : wire::operations(progress)) bytes += o.payload.size();
+    return bytes / 3 * 4 > longest_answer;
+}
+
+Answer too_long(std::string_view gid) {
+    return failure_answer(Kind::error, "transaction " + std::string(gid) +
+                                           " is too large for an answer; dtm_query(gid) shows it");
+}
+
 Answer query(const Job& job, Oid role) {
     const std::string gid = parameter(job, "gid");
     if (gid.empty()) return failure_answer(Kind::error, "no gid specified");
@@ -82,6 +97,7 @@ Answer query(const Job& job, Oid role) {
     const wire::RowTexts texts = store::texts_of(*row);
     const wire::Progress progress = wire::read_progress(texts);
     const core::Request* request = progress.unreadable.empty() ? &progress.request : nullptr;
+    if (is_too_long(progress)) return too_long(gid);
     const Member members[] = {
         {"branches", wire::branches_json(texts, row->update_time, progress, wire::rfc3339)},
         {"transaction", wire::transaction_json(store::answer_of(*row, request))}};
@@ -177,9 +193,15 @@ Answer change_topic(const Job& job) {
     const std::string topic = parameter(job, "topic"), url = parameter(job, "url");
     if (topic.empty()) return failure_answer(Kind::error, "empty topic");
     if (url.empty()) return failure_answer(Kind::error, "empty url");
+    const std::string remark = parameter(job, "remark");
+    if (topic.size() > longest_name || remark.size() > longest_remark) {
+        return failure_answer(Kind::error, "the name of a topic may have " +
+                                               std::to_string(longest_name) + " bytes, a remark " +
+                                               std::to_string(longest_remark));
+    }
     if (job.route == Route::unsubscribe) return topic_answer(store::unsubscribe(topic, url));
     store::check_subscriber_url(url);
-    return topic_answer(store::subscribe(topic, url, parameter(job, "remark")));
+    return topic_answer(store::subscribe(topic, url, remark));
 }
 
 // What was done so far, for the client that goes on with it (1.5.9).
@@ -192,6 +214,7 @@ Answer workflow(const Job& job, Oid role) {
     const wire::RowTexts texts = store::texts_of(*row);
     const wire::Progress progress = wire::read_progress(texts);
     const core::Request* request = progress.unreadable.empty() ? &progress.request : nullptr;
+    if (is_too_long(progress)) return too_long(gid);
     const Member members[] = {
         {"progresses", wire::branches_json(texts, row->update_time, progress, wire::rfc3339)},
         {"transaction", wire::transaction_json(store::answer_of(*row, request))}};

@@ -27,6 +27,11 @@ constexpr std::size_t max_batch = 1000;  // bounds the turn, not the throughput
 // Somebody else's lock: as long as a client may well wait for an answer.
 constexpr std::chrono::seconds longest_lock{3};
 constexpr std::chrono::milliseconds locked_look{20};
+// Of one turn: bytes of lists, and the time that they take.
+constexpr std::size_t longest_answers = std::size_t{32} << 20;
+constexpr std::chrono::milliseconds longest_reading{100};
+// Clients that wait for rounds; more are told at once that there is no end in sight.
+constexpr std::size_t most_parked = 10000;
 // A round that hangs that long will not be waited for; the transaction goes on all the same.
 constexpr core::Seconds longest_wait{120};
 
@@ -103,40 +108,50 @@ void Server::receive(core::Time now) {
     }
 }
 
-// No two commands of a batch name the same gid: store::execute() rules each by what it finds.
 void Server::take_batch() {
-    std::unordered_set<std::string> gids;
-    std::deque<Job> later;
     while (!queue_.empty() && batch_.size() < max_batch) {
-        // In the batch first: whatever fails from here on, the job is not lost.
         batch_.push_back(std::move(queue_.front()));
         queue_.pop_front();
-        Job& job = batch_.back();
-        if (job.needs_topics) read_topics(job);
-        if (!job.command || gids.emplace(gid_of(job)).second) continue;
-        later.push_back(std::move(job));
-        batch_.pop_back();
     }
-    for (auto job = later.rbegin(); job != later.rend(); ++job) queue_.push_front(std::move(*job));
+}
+
+// No two commands of a batch name the same gid: store::execute() rules each by what it finds.
+void Server::put_back_doubles() {
+    std::unordered_set<std::string> gids;
+    std::vector<Job> batch;
+    std::vector<Job> later;
+    batch.reserve(batch_.size());
+    for (Job& job : batch_) {
+        const bool first = !job.command || gids.emplace(gid_of(job)).second;
+        (first ? batch : later).push_back(std::move(job));
+    }
+    batch_.swap(batch);
+    queue_.insert(queue_.begin(), std::make_move_iterator(later.begin()),
+                  std::make_move_iterator(later.end()));
 }
 
 void Server::command(const std::vector<store::TransCommand>& commands,
                      const std::vector<Job*>& commanders, Oid role, core::Time now) {
     if (commands.empty()) return;
     DTM_CRASH_POINT("server.executing");
+    const bool careful =
+        careful_ || std::ranges::any_of(batch_, [](const Job& job) { return job.was_locked; });
     std::vector<store::CommandResult> results =
-        store::execute(commands, role, now, hub::policy(), careful_);
+        store::execute(commands, role, now, hub::policy(), careful);
     for (std::size_t i = 0; i < results.size(); ++i) commanders[i]->result = std::move(results[i]);
 }
 
 void Server::execute(core::Time now) {
     if (batch_.empty()) take_batch();
     if (batch_.empty()) return;
+    for (Job& job : batch_) {
+        if (job.needs_topics) read_topics(job);
+    }
+    put_back_doubles();
     std::vector<store::TransCommand> commands;
     std::vector<Job*> commanders;
     for (Job& job : batch_) {
         job.result.reset();
-        if (job.needs_topics) read_topics(job);
         if (!job.command || job.answer) continue;
         commands.push_back(*job.command);
         commanders.push_back(&job);
@@ -145,17 +160,39 @@ void Server::execute(core::Time now) {
     try {
         const Oid role = api_role();
         command(commands, commanders, role, now);
-        const auto reads = [](const Job& job) { return !job.answer && needs_read(job); };
-        if (std::ranges::any_of(batch_, reads)) pg::renew_snapshot();
-        for (Job& job : batch_) {
-            if (reads(job)) job.answer = answer_read(job, role, now, touched_);
-        }
+        read_rows(role, now);
     } catch (const pg::SqlError& error) {  // nothing was done: the settings, or the schema
         for (Job& job : batch_) {
             if (!job.answer) job.answer = failure_answer(Kind::error, described(error));
         }
     }
     DTM_CRASH_POINT("server.executed");
+}
+
+// Lists are long and a turn is short: what does not fit is read in the next one.
+void Server::read_rows(Oid role, core::Time now) {
+    const auto reads = [](const Job& job) { return !job.answer && needs_read(job); };
+    if (std::ranges::none_of(batch_, reads)) return;
+    pg::renew_snapshot();
+    const auto begin = std::chrono::steady_clock::now();
+    std::size_t bytes = 0;
+    std::vector<Job> batch;
+    batch.reserve(batch_.size());
+    for (Job& job : batch_) {
+        const bool full =
+            bytes > longest_answers || std::chrono::steady_clock::now() - begin > longest_reading;
+        if (reads(job) && full && !job.command) {
+            queue_.push_back(std::move(job));
+            continue;
+        }
+        if (reads(job)) {
+            job.answer = answer_read(job, role, now, touched_);
+            job.was_read = true;
+            bytes += job.answer->object.size();
+        }
+        batch.push_back(std::move(job));
+    }
+    batch_.swap(batch);
 }
 
 // What the coordinator has to look at.
@@ -173,6 +210,7 @@ void Server::finish(Job& job, core::Time now) {
     store::CommandResult& result = *job.result;
     switch (result.what) {
         case What::busy:
+            job.was_locked = true;
             if (std::chrono::steady_clock::now() - job.received < longest_lock) {
                 locked_.push_back(std::move(job));
                 locked_until_ = now + locked_look;
@@ -191,11 +229,23 @@ void Server::finish(Job& job, core::Time now) {
     }
     const bool waits = asks_to_wait(job) && !core::is_final(result.status);
     take_note(job);
-    if (waits) {
-        waiting_[std::string(gid_of(job))].push_back({std::move(job), now});
-    } else {
-        reply(job, {});
-    }
+    if (waits) return park(std::move(job), now);
+    reply(job, {});
+}
+
+// Of a request that waits only what its answer needs is kept.
+void Server::park(Job&& job, core::Time now) {
+    Waiting waiting;
+    const std::string gid(gid_of(job));
+    waiting.what = job.command->what;
+    waiting.type = job.command->request->type;
+    waiting.since = parked_ < most_parked ? now : now - longest_wait;
+    waiting.job.http = job.http;
+    waiting.job.route = job.route;
+    waiting.job.received = job.received;
+    if (job.rpc) waiting.job.rpc = wire::RpcCall{{}, std::move(job.rpc->id), {}, {}};
+    waiting_[gid].push_back(std::move(waiting));
+    ++parked_;
 }
 
 void Server::committed(core::Time now) {
@@ -213,11 +263,14 @@ void Server::committed(core::Time now) {
 void Server::alone(core::Time now) {
     std::vector<Job> jobs;
     jobs.swap(batch_);
+    bool any_locked = careful_;
     for (Job& job : jobs) {
         // What was read of rows in the transaction that failed is read again.
-        if (needs_read(job)) job.answer.reset();
+        if (job.was_read) job.answer.reset();
+        job.was_read = false;
         batch_.clear();
         batch_.push_back(std::move(job));
+        store::CommandResult failed;
         try {
             pg::Transaction transaction;
             {
@@ -227,15 +280,19 @@ void Server::alone(core::Time now) {
             transaction.commit();
             // As in Coordinator::turn: no answer after a synchronous wait that was cancelled.
             pg::call([] { CHECK_FOR_INTERRUPTS(); });
-            committed(now);
-            continue;
         } catch (const pg::PgError& error) {
-            Job& failed = batch_.front();
-            failed.result = store::CommandResult{};
-            failed.result->what = is_lock(error) ? What::busy : What::error;
-            failed.result->message = error.what();
+            failed.what = is_lock(error) ? What::busy : What::error;
+            failed.message = error.what();
+        } catch (const std::exception& error) {
+            failed.message = error.what();
+        }
+        if (!failed.message.empty()) {
+            batch_.front().answer.reset();
+            batch_.front().result = std::move(failed);
         }
         committed(now);
+        any_locked = any_locked || careful_;
+        careful_ = any_locked;
     }
 }
 
@@ -254,9 +311,8 @@ std::vector<std::string> Server::awaited() const {
 void Server::round_over(const RoundEnd& end) {
     const auto found = waiting_.find(end.gid);
     if (found == waiting_.end()) return;
-    for (const Waiting& w : found->second) {
-        reply(w.job, {round_answer(w.job.command->what, end), {}});
-    }
+    for (const Waiting& w : found->second) reply(w.job, {round_answer(w.what, end), {}});
+    parked_ -= found->second.size();
     waiting_.erase(found);
 }
 
@@ -266,9 +322,10 @@ void Server::give_up(core::Time now) {
             if (now - waiting.since < longest_wait) return false;
             RoundEnd end;
             end.gid = w->first;
-            end.type = waiting.job.command->request->type;
+            end.type = waiting.type;
             end.last = {core::Result::ongoing, "no end in sight", {}};
-            reply(waiting.job, {round_answer(waiting.job.command->what, end), {}});
+            reply(waiting.job, {round_answer(waiting.what, end), {}});
+            --parked_;
             return true;
         });
         w = w->second.empty() ? waiting_.erase(w) : std::next(w);

@@ -58,11 +58,16 @@ public:
 
 private:
     struct Waiting {
-        Job job;
+        Job job;  // how to answer, no more
+        core::Command what = core::Command::submit;
+        core::TransType type = core::TransType::saga;
         core::Time since{};
     };
 
     void take_batch();
+    void put_back_doubles();
+    void read_rows(Oid role, core::Time now);
+    void park(Job&& job, core::Time now);
     void command(const std::vector<store::TransCommand>& commands,
                  const std::vector<Job*>& commanders, Oid role, core::Time now);
     void take_note(Job& job);
@@ -81,6 +86,7 @@ private:
     std::vector<Written> written_;
     std::vector<std::string> touched_;  // rows that a read made due
     std::unordered_map<std::string, std::vector<Waiting>> waiting_;
+    std::size_t parked_ = 0;
     std::vector<net::HttpRequest> requests_;
     std::vector<net::HttpAnswer> answers_;
 };

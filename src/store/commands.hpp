@@ -49,6 +49,7 @@ enum class Refusal : std::uint8_t {
     other_branch,   // that branch is registered already, with other values
     paused,         // an operator paused it
     unreadable,     // another version wrote it
+    too_many,       // it has as many branches, or bytes in them, as it may
     old_sql,        // the SQL in this database cannot store it
 };
 

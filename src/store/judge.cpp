@@ -188,7 +188,10 @@ void Executor::stop_found(std::size_t i, const Row& row) {
 
 void Executor::register_found(std::size_t i, const Row& row) {
     const wire::Registration& given = commands_[i].registration;
-    for (const RegisteredRow& r : registered(row.gid)) {
+    const std::vector<RegisteredRow> all = registered(row.gid);
+    std::size_t bytes = 0;
+    for (const RegisteredRow& r : all) {
+        bytes += r.registration.data.size();
         const wire::Registration& there = r.registration;
         if (there.branch_id != given.branch_id || there.op != given.op) continue;
         const bool same =
@@ -205,12 +208,20 @@ void Executor::register_found(std::size_t i, const Row& row) {
                           row.gid + " is registered already",
                       &row);
     }
+    if (all.size() >= most_registered || bytes >= most_registered_bytes) {
+        return refuse(i, What::error, Refusal::too_many,
+                      "gid " + row.gid + " has " + std::to_string(all.size()) + " branches with " +
+                          std::to_string(bytes) + " bytes of data: the limits are " +
+                          std::to_string(most_registered) + " and " +
+                          std::to_string(most_registered_bytes),
+                      &row);
+    }
     registrations_.push_back(i);
 }
 
 void Executor::hurry(std::size_t i, const Row& row) {
     const bool asked = commands_[i].what == Command::hurry;
-    if (asked && row.attention && row.attention->starts_with("paused by ")) {
+    if (asked && is_paused(row.attention)) {
         return refuse(i, What::failure, Refusal::paused,
                       "gid " + row.gid + " is " + *row.attention + ". FAILURE", &row);
     }

@@ -67,6 +67,7 @@ std::vector<wire::Registration> registrations(std::string_view gid, core::TransT
 
 std::vector<bool> insert_registered(std::span<const wire::Registration* const> all, Oid role,
                                     core::Time now) {
+    static_assert(most_registered == 1000 && most_registered_bytes == 8388608);
     // FOR SHARE: a submit, an abort or a timeout waits until this transaction ends, or has won.
     static Statement statement(
         "INSERT INTO dtm.trans_branch (gid, branch_id, op, url, cancel, status, data, create_time)"
@@ -75,6 +76,10 @@ std::vector<bool> insert_registered(std::span<const wire::Registration* const> a
         " AS u(gid, trans_type, branch_id, op, url, cancel, status, data)"
         " JOIN dtm.trans t ON t.gid OPERATOR(pg_catalog.=) ANY (ARRAY[u.gid])"
         " WHERE t.status OPERATOR(pg_catalog.=) 'prepared'"
+        " AND (SELECT pg_catalog.count(*) OPERATOR(pg_catalog.<) 1000"
+        "  AND COALESCE(pg_catalog.sum(pg_catalog.octet_length(b.data)), 0)"
+        "   OPERATOR(pg_catalog.<) 8388608"
+        "  FROM dtm.trans_branch b WHERE b.gid OPERATOR(pg_catalog.=) t.gid)"
         " AND t.trans_type OPERATOR(pg_catalog.=) u.trans_type AND " DTM_OWNED_ROW(
             "$10") " FOR SHARE OF t ON CONFLICT (gid, branch_id, op) DO NOTHING RETURNING gid",
         {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,

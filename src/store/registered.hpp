@@ -37,6 +37,10 @@ RegisteredByGid registered(std::span<const std::string_view> gids, bool read_onl
 std::vector<wire::Registration> registrations(std::string_view gid, core::TransType type,
                                               bool read_only = false);
 
+// A transaction must stay movable: it is loaded as a whole.
+inline constexpr std::size_t most_registered = 1000;
+inline constexpr std::size_t most_registered_bytes = std::size_t{8} << 20;
+
 // Inserts those whose transaction is `prepared`, of the type named and `role`'s; returns which.
 // Waits for whoever changes such a transaction; until the end of this one nobody else does. One
 // registration for each gid.

@@ -435,14 +435,7 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
         return true;
     } catch (const pg::PgError& error) {
         swept_until_.reset();  // what this turn was told about is found by the next full sweep
-        if (server_ && server_->executing()) {
-            // Nobody knows whose error it is: requests are executed one by one, and what was to be
-            // settled is settled in the next turn.
-            settler_.postpone();
-            settle_apart_ = true;
-            server_->alone(now);
-            return false;
-        }
+        if (requests_apart(now)) return false;
         std::vector<std::string> unread;
         unread.swap(loading_);
         if (unread.empty()) {
@@ -454,6 +447,9 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
             again_ = std::move(unread);
             if (Settler::blame_of(error) == Settler::Blame::everything) throw;
         }
+        return false;
+    } catch (const std::exception&) {
+        if (!requests_apart(now)) throw;
         return false;
     }
 }

@@ -49,6 +49,8 @@ private:
     void look_around(core::Time now);
     // What the API wrote in this turn: to be called now, or told to whom it concerns.
     void take_up(core::Time now);
+    // False: no request was part of the transaction that failed.
+    bool requests_apart(core::Time now);
     // Clients that wait for transactions of another coordinator's slice.
     void look_after_others(core::Time now);
     void look_after_api(core::Time now);

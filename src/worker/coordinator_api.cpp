@@ -84,6 +84,16 @@ void Coordinator::tell_who_waits(const store::Row& row) {
     if (const auto end = round_seen(row)) server_->round_over(*end);
 }
 
+// Nobody knows whose error it is when a transaction of both fails: requests are executed one by
+// one, and what was to be settled is settled in the next turn.
+bool Coordinator::requests_apart(core::Time now) {
+    if (!server_ || !server_->executing()) return false;
+    settler_.postpone();
+    settle_apart_ = true;
+    server_->alone(now);
+    return true;
+}
+
 void Coordinator::take_up(core::Time now) {
     if (!server_) return;
     for (auto& [gid, row] : server_->take_written()) {
