@@ -73,7 +73,12 @@ Match match(std::string_view method, std::string_view path, bool operators) {
     Match found;
     if (operators && method == "DELETE" && clean.starts_with(topic_path)) {
         const std::string_view topic = std::string_view(clean).substr(topic_path.size());
-        if (topic.empty() || topic.find('/') != topic.npos) return found;
+        const std::size_t slash = topic.find('/');
+        if (topic.empty() || (slash != topic.npos && slash + 1 < topic.size())) return found;
+        if (slash != topic.npos) {
+            found.redirect = clean.substr(0, clean.size() - 1);
+            return found;
+        }
         found.route = Route::delete_topic;
         found.topic = topic;
         return found;
