@@ -64,10 +64,7 @@ core::Time Housekeeping::due() const {
 }
 
 void Housekeeping::look_now() {
-    for (Chore& chore : chores_) {
-        chore.next = {};
-        chore.complained = false;
-    }
+    for (Chore& chore : chores_) chore.next = {};
     kept_.clear();
     walk_started_.reset();
 }
@@ -162,6 +159,7 @@ void Housekeeping::work(Chore& chore, core::Time now) {
             pg::Transaction transaction;
             more = (this->*chore.batch)(now);
             transaction.commit();
+            chore.complained = false;
         } catch (const pg::PgError& error) {
             if (batch_.empty() || Settler::blame_of(error) != Settler::Blame::row) throw;
             remove_one_by_one(chore);
@@ -177,8 +175,8 @@ void Housekeeping::work(Chore& chore, core::Time now) {
     } catch (const pg::SqlError& error) {
         complain(chore, error.what(), error.hint);
     } catch (const pg::PgError& error) {
-        // A lock is over soon, and nobody's fault.
-        if (Settler::blame_of(error) == Settler::Blame::lock) {
+        // A lock is over soon, and nobody's fault; on a table of somebody else it is worth a word.
+        if (Settler::blame_of(error) == Settler::Blame::lock && chore.ours) {
             chore.next = now + after_a_lock;
         } else {
             complain(chore, error.what(), "");

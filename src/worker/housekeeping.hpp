@@ -28,6 +28,7 @@ private:
     struct Chore {
         const char* rows;  // what it removes, for messages
         More (Housekeeping::*batch)(core::Time now);
+        bool ours = true;  // the table
         core::Time next{};
         bool complained = false;
     };
@@ -42,7 +43,7 @@ private:
     std::array<Chore, 3> chores_{
         Chore{"finished transactions", &Housekeeping::remove_finished},
         Chore{"old events", &Housekeeping::remove_events},
-        Chore{"old rows of dtm_barrier.barrier", &Housekeeping::remove_barriers}};
+        Chore{"old rows of dtm_barrier.barrier", &Housekeeping::remove_barriers, false}};
     std::vector<std::string> batch_;  // finished transactions that are being removed
     std::vector<std::string> kept_;   // those that cannot be removed
     std::int64_t last_id_ = 0;        // of the walk over the barrier's table
