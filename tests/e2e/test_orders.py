@@ -210,7 +210,7 @@ def orders(db):
     """Takes back what the test ordered."""
     yield
     for kind, name in db.q("select kind, name from dtm.control"):
-        db.q("select dtm_redirect(%s, null)" if kind == "redirect" else "select dtm_resume(host => %s)", name)
+        db.q("select dtm_redirect(%s, null)" if kind == "redirect" else "select dtm_resume(host => %s)", name or None)
 
 
 @pytest.mark.parametrize("state", STATES)
