@@ -252,7 +252,7 @@ def test_the_role_of_the_api(doors, one):
         db.q(f"select dtm_grant('{role}', 'submit')")
     cluster.reload(dtm__api_role="web")
     try:
-        wait_until(lambda: owner_of(doors, submitted(api, one)) == "web", "the role is in effect")
+        wait_until(lambda: owner_of(doors, submitted(doors, one)) == "web", "the role is in effect")
         gid = api.new_gid()
         base = {"gid": gid, "trans_type": "tcc"}
         doors.prepare("http", base)
@@ -277,12 +277,13 @@ def test_the_role_of_the_api(doors, one):
     finally:
         cluster.settings.pop("dtm.api_role")
         cluster.reload()
-    wait_until(lambda: owner_of(doors, submitted(api, one)) == "postgres", "the role is out of effect")
+    wait_until(lambda: owner_of(doors, submitted(doors, one)) == "postgres", "the role is out of effect")
 
 
-def submitted(api, one):
-    gid = saga(api, both(one, "ok"))
-    api.wait(gid, "succeed")
+def submitted(doors, one):
+    """Looks at the table: a role that comes into effect meanwhile hides what the other one submitted from the API."""
+    gid = saga(doors.api, both(one, "ok"))
+    doors.db.wait(gid, "succeed")
     return gid
 
 

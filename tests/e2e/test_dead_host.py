@@ -214,7 +214,9 @@ def test_an_outage_is_told_once_and_shown_as_long_as_it_lasts(own_cluster, sessi
             assert f"the circuit breaker of {dead.url('')[:-1]} is open after " in reason
             assert reason.endswith(seen["last_error"])
         assert dead.url("")[:-1] in check() and check().startswith("warning: ") and seen["last_error"] in check()
-        assert "is kept back: the circuit breaker of " in db.explain(kept[0][0])
+        # Any one of them may have become the next probe in the meantime, and then waits for its own next attempt.
+        explained = [db.explain(gid) for gid, _, _ in kept]
+        assert sum("is kept back: the circuit breaker of " in text for text in explained) >= 10, explained[0]
         dead.start()
         for gid in first + gids:
             db.q("select dtm_retry_now(%s)", gid)
