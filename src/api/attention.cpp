@@ -124,20 +124,9 @@ using namespace dtm;
 // (gid, trans_type, status, create_time, next_cron_time, request, progress, attention)
 DTM_FUNCTION(dtm_concern_of) {
     api::ResultRows rows(fcinfo);
-    for (const int n : {0, 1, 2, 3, 5}) {
-        if (PG_ARGISNULL(n)) return Datum{0};
-    }
-    api::RowTexts row;
-    row.gid = api::view_arg(fcinfo, 0);
-    row.trans_type = api::view_arg(fcinfo, 1);
-    row.status = api::view_arg(fcinfo, 2);
-    row.create_time = pg::from_timestamptz(PG_GETARG_TIMESTAMPTZ(3));
-    std::optional<pg::UnixTime> due;
-    if (!PG_ARGISNULL(4)) due = pg::from_timestamptz(PG_GETARG_TIMESTAMPTZ(4));
-    row.request = api::view_arg(fcinfo, 5);
-    if (!PG_ARGISNULL(6)) row.progress = api::view_arg(fcinfo, 6);
-    row.registered = api::registered_of(row.gid, row.trans_type, GetUserId());
-    if (const auto found = api::concern(row, pg::opt_text_arg(fcinfo, 7), due)) {
+    const auto row = api::row_arg(fcinfo);
+    if (!row) return Datum{0};
+    if (const auto found = api::concern(row->texts, pg::opt_text_arg(fcinfo, 7), row->time)) {
         pg::Args values;
         values.text(std::string_view(found->reason)).text(std::string_view(found->remedy));
         rows.add(values);

@@ -122,8 +122,9 @@ bool brings_request(Command what) {
 }  // namespace
 
 store::CommandResult run_command(const store::TransCommand& command, Oid caller) {
+    const store::TransCommand* const one = &command;
     store::CommandResult result =
-        store::execute({&command, 1}, caller, pg::now(), hub::policy(), false)[0];
+        store::execute({&one, 1}, caller, pg::now(), hub::policy(), false)[0];
     if (result.what != store::CommandResult::What::done) refuse(command, result);
     if (command.what == Command::register_branch) return result;
     const std::string gid(command.gid());
@@ -150,7 +151,6 @@ RequestText request_text(Jsonb* request) {
         };
         const bool is_text = m.value.type == jbvString;
         if (named("gid")) text.has_gid = !is_text || m.value.val.string.len > 0;
-        if (named("steps")) text.has_steps = true;
         if (named("trans_type") && is_text) {
             text.trans_type.assign(m.value.val.string.val,
                                    static_cast<std::size_t>(m.value.val.string.len));

@@ -22,7 +22,6 @@ struct RequestText {
     std::string json;
     std::string trans_type;  // as given
     bool has_gid = false;
-    bool has_steps = false;
 };
 RequestText request_text(Jsonb* request);
 

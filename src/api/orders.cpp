@@ -48,10 +48,21 @@ std::string canonical_host(const std::string& given) {
     return host;
 }
 
-void refuse_both(const std::optional<std::string>& gid, const std::optional<std::string>& host) {
-    if (!gid || !host) return;
-    throw pg::SqlError("TD001", "both a gid and a host are given", "Field: host",
-                       "Give one of them, or none to mean everything.");
+// Arguments 0 and 1: one transaction, or one host, or all ("").
+struct Target {
+    std::optional<std::string> gid;
+    std::string host;
+};
+
+Target target_arg(FunctionCallInfo fcinfo) {
+    Target target{pg::opt_text_arg(fcinfo, 0), {}};
+    const auto host = pg::opt_text_arg(fcinfo, 1);
+    if (target.gid && host) {
+        throw pg::SqlError("TD001", "both a gid and a host are given", "Field: host",
+                           "Give one of them, or none to mean everything.");
+    }
+    if (host) target.host = canonical_host(*host);
+    return target;
 }
 
 [[noreturn]] void refuse_state(const std::string& what, const char* state, const char* hint) {
@@ -84,11 +95,8 @@ std::string named(const std::string& host) { return host.empty() ? "everything" 
 using namespace dtm;
 
 DTM_FUNCTION(dtm_pause) {
-    const auto gid = pg::opt_text_arg(fcinfo, 0);
-    auto host = pg::opt_text_arg(fcinfo, 1);
+    const auto [gid, host] = api::target_arg(fcinfo);
     const auto reason = pg::opt_text_arg(fcinfo, 2);
-    api::refuse_both(gid, host);
-    if (host) host = api::canonical_host(*host);
     const Oid viewer = GetUserId();
     const std::string role = api::session_role();
     const store::AsOwner as_owner;
@@ -96,21 +104,17 @@ DTM_FUNCTION(dtm_pause) {
         api::pause_transaction(*gid, reason, viewer, role);
         PG_RETURN_VOID();
     }
-    const std::string name = host.value_or("");
-    if (!store::give_order("pause", name, {}, reason, role)) {
-        api::refuse_state(api::named(name), "paused already", "See dtm.control.");
+    if (!store::give_order("pause", host, {}, reason, role)) {
+        api::refuse_state(api::named(host), "paused already", "See dtm.control.");
     }
-    store::record_event("", "pause", role, api::with_reason(api::named(name), reason));
+    store::record_event("", "pause", role, api::with_reason(api::named(host), reason));
     DTM_CRASH_POINT("api.order_written");
     hub::pending_control();
     PG_RETURN_VOID();
 }
 
 DTM_FUNCTION(dtm_resume) {
-    const auto gid = pg::opt_text_arg(fcinfo, 0);
-    auto host = pg::opt_text_arg(fcinfo, 1);
-    api::refuse_both(gid, host);
-    if (host) host = api::canonical_host(*host);
+    const auto [gid, host] = api::target_arg(fcinfo);
     const Oid viewer = GetUserId();
     const std::string role = api::session_role();
     const store::AsOwner as_owner;
@@ -118,12 +122,11 @@ DTM_FUNCTION(dtm_resume) {
         api::resume_transaction(*gid, viewer, role);
         PG_RETURN_VOID();
     }
-    const std::string name = host.value_or("");
-    if (!store::take_back_order("pause", name)) {
-        api::refuse_state(api::named(name), "not paused",
+    if (!store::take_back_order("pause", host)) {
+        api::refuse_state(api::named(host), "not paused",
                           "dtm.control lists what is, as it was written.");
     }
-    store::record_event("", "resume", role, api::named(name));
+    store::record_event("", "resume", role, api::named(host));
     DTM_CRASH_POINT("api.order_taken_back");
     hub::pending_control();
     PG_RETURN_VOID();

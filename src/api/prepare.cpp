@@ -26,10 +26,8 @@ std::string prepare(Jsonb* request) {
     const Oid caller = GetUserId();
     const store::AsOwner as_owner;
     const std::string json = with_gid(request);
-    auto call = wire::parse_trans(json, core::Command::prepare, store::subscriber_urls);
-    store::TransCommand command;
-    command.what = core::Command::prepare;
-    command.request = std::make_shared<core::Request>(std::move(call.request));
+    store::TransCommand command =
+        store::command_of(wire::parse_trans(json, core::Command::prepare, store::subscriber_urls));
     command.strict = true;
     (void)run_command(command, caller);
     DTM_CRASH_POINT("api.prepare_written");

@@ -21,4 +21,12 @@ using wire::worst;
 std::vector<wire::Registration> registered_of(std::string_view gid, std::string_view trans_type,
                                               Oid viewer);
 
+// The first arguments of a function that is given those columns: gid, trans_type, status,
+// create_time, some other time, request, progress. nullopt when one is NULL that never is in a row.
+struct RowArg {
+    RowTexts texts;
+    std::optional<pg::UnixTime> time;  // the other one
+};
+std::optional<RowArg> row_arg(FunctionCallInfo fcinfo);
+
 }  // namespace dtm::api

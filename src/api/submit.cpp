@@ -51,26 +51,11 @@ std::string submit(core::Request&& request, Oid caller) {
 }
 
 std::string finish(std::string_view json, Oid caller) {
-    auto call = wire::parse_trans(json, core::Command::submit, {});
-    store::TransCommand command;
-    command.what = call.command;
-    command.request = std::make_shared<core::Request>(std::move(call.request));
-    command.reason = std::move(call.rollback_reason);
-    command.result = std::move(call.result);
-    command.end = call.end;
+    const store::TransCommand command =
+        store::command_of(wire::parse_trans(json, core::Command::submit, {}));
     (void)run_command(command, caller);
     DTM_CRASH_POINT("api.finish_written");
     return command.request->gid;
-}
-
-// What is prepared has steps already: the parser is given one, which is taken away again.
-core::Request without_steps(std::string json) {
-    json.back() = ',';
-    json += R"("steps":[{}],"payloads":[""]})";
-    core::Request request = wire::parse_submit(json, {});
-    request.branches.clear();
-    request.payloads.clear();
-    return request;
 }
 
 std::string submit_request(Jsonb* body) {
@@ -79,10 +64,6 @@ std::string submit_request(Jsonb* body) {
     const store::AsOwner as_owner;
     const RequestText text = request_text(body);
     if (text.trans_type == "workflow") return finish(text.json, caller);
-    const bool lists_steps = text.trans_type == "saga" || text.trans_type == "msg";
-    if (text.has_gid && lists_steps && !text.has_steps) {
-        return submit(without_steps(text.json), caller);
-    }
     return submit(wire::parse_submit(text.json, store::subscriber_urls), caller);
 }
 

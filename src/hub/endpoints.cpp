@@ -2,13 +2,13 @@
 // writer is at work, as PostgreSQL does it for pg_stat_activity.
 #include "hub/endpoints.hpp"
 
+#include "hub/fixed_text.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
 #include "pg/call.hpp"
 
 #include <algorithm>
 #include <cstring>
-#include <string_view>
 
 extern "C" {
 #include "port/atomics.h"
@@ -36,13 +36,6 @@ struct Board {
 };
 
 Board* boards = nullptr;
-
-template <std::size_t N>
-void put(char (&to)[N], std::string_view from) {
-    const std::size_t n = std::min(from.size(), N - 1);
-    std::memcpy(to, from.data(), n);
-    to[n] = '\0';
-}
 
 void fill(Row& row, const EndpointInfo& e) {
     put(row.endpoint, e.endpoint);

@@ -1,11 +1,10 @@
 // See listener.hpp.
 #include "hub/listener.hpp"
 
+#include "hub/fixed_text.hpp"
 #include "pg/call.hpp"
 
-#include <algorithm>
 #include <cstring>
-#include <string_view>
 
 extern "C" {
 #include "storage/ipc.h"
@@ -26,13 +25,6 @@ struct Board {
 };
 
 Board* board = nullptr;
-
-template <std::size_t N>
-void put(char (&to)[N], std::string_view from) {
-    const std::size_t n = std::min(from.size(), N - 1);
-    std::memcpy(to, from.data(), n);
-    to[n] = '\0';
-}
 
 void withdraw(int, Datum) {
     SpinLockAcquire(&board->lock);

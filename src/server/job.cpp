@@ -6,8 +6,6 @@
 #include "store/subscribers.hpp"
 #include "wire/text.hpp"
 
-#include <array>
-
 namespace dtm::server {
 namespace {
 
@@ -18,17 +16,21 @@ using Kind = wire::ApiOutcome::Kind;
 struct NeedsTopics {};
 std::vector<std::string> no_topics_here(std::string_view) { throw NeedsTopics{}; }
 
-struct RpcMethod {
-    std::string_view name;
-    Route route;
-};
-constexpr std::array rpc_methods{
-    RpcMethod{"newGid", Route::new_gid},
-    RpcMethod{"prepare", Route::prepare},
-    RpcMethod{"submit", Route::submit},
-    RpcMethod{"abort", Route::abort},
-    RpcMethod{"registerBranch", Route::register_branch},
-};
+Route route_of(wire::RpcMethod method) {
+    switch (method) {
+        case wire::RpcMethod::new_gid:
+            return Route::new_gid;
+        case wire::RpcMethod::prepare:
+            return Route::prepare;
+        case wire::RpcMethod::submit:
+            return Route::submit;
+        case wire::RpcMethod::abort:
+            return Route::abort;
+        case wire::RpcMethod::register_branch:
+            break;
+    }
+    return Route::register_branch;
+}
 
 std::optional<Command> command_of(Route route) {
     switch (route) {
@@ -49,16 +51,10 @@ std::optional<Command> command_of(Route route) {
     }
 }
 
-store::TransCommand trans_command(Job& job, Command command, const wire::TopicLookup& topics) {
-    wire::TransCall call = job.rpc ? wire::parse_trans(job.rpc->params, command, topics)
-                                   : wire::parse_trans(job.body, command, topics);
-    store::TransCommand made;
-    made.what = call.command;
-    made.request = std::make_shared<core::Request>(std::move(call.request));
-    made.reason = std::move(call.rollback_reason);
-    made.result = std::move(call.result);
-    made.end = call.end;
-    return made;
+store::TransCommand trans_command(const Job& job, Command command,
+                                  const wire::TopicLookup& topics) {
+    return store::command_of(job.rpc ? wire::parse_trans(job.rpc->params, command, topics)
+                                     : wire::parse_trans(job.body, command, topics));
 }
 
 void read_body(Job& job, const wire::TopicLookup& topics) {
@@ -87,9 +83,7 @@ void read_rpc(Job& job) {
         return;
     }
     job.rpc = std::move(read.call);
-    for (const RpcMethod& m : rpc_methods) {
-        if (m.name == job.rpc->method) job.route = m.route;
-    }
+    job.route = route_of(job.rpc->method);
 }
 
 // What every node of a cluster would say; no table is asked.

@@ -84,9 +84,20 @@ bool is_too_long(const wire::Progress& progress) {
     return bytes / 3 * 4 > longest_answer;
 }
 
-Answer too_long(std::string_view gid) {
-    return failure_answer(Kind::error, "transaction " + std::string(gid) +
-                                           " is too large for an answer; dtm_query(gid) shows it");
+// A transaction and, as `list`, its operations.
+Answer whole(const store::Stored& row, std::string_view list) {
+    const wire::RowTexts texts = store::texts_of(row);
+    const wire::Progress progress = wire::read_progress(texts);
+    const core::Request* request = progress.unreadable.empty() ? &progress.request : nullptr;
+    if (is_too_long(progress)) {
+        return failure_answer(Kind::error,
+                              "transaction " + std::string(row.gid) +
+                                  " is too large for an answer; dtm_query(gid) shows it");
+    }
+    const Member members[] = {
+        {list, wire::branches_json(texts, row.update_time, progress, wire::rfc3339)},
+        {"transaction", wire::transaction_json(store::answer_of(row, request))}};
+    return with(wire::json_object(members));
 }
 
 Answer query(const Job& job, Oid role) {
@@ -94,14 +105,7 @@ Answer query(const Job& job, Oid role) {
     if (gid.empty()) return failure_answer(Kind::error, "no gid specified");
     const auto row = store::find(gid, role);
     if (!row) return with(R"({"branches":[],"transaction":null})");
-    const wire::RowTexts texts = store::texts_of(*row);
-    const wire::Progress progress = wire::read_progress(texts);
-    const core::Request* request = progress.unreadable.empty() ? &progress.request : nullptr;
-    if (is_too_long(progress)) return too_long(gid);
-    const Member members[] = {
-        {"branches", wire::branches_json(texts, row->update_time, progress, wire::rfc3339)},
-        {"transaction", wire::transaction_json(store::answer_of(*row, request))}};
-    return with(wire::json_object(members));
+    return whole(*row, "branches");
 }
 
 // A row whose text another version wrote is listed without what it says.
@@ -208,17 +212,8 @@ Answer change_topic(const Job& job) {
 Answer workflow(const Job& job, Oid role) {
     const std::string_view gid = job.command->gid();
     const auto row = store::find(gid, role);
-    if (!row) {
-        return failure_answer(Kind::error, "transaction " + std::string(gid) + " has vanished");
-    }
-    const wire::RowTexts texts = store::texts_of(*row);
-    const wire::Progress progress = wire::read_progress(texts);
-    const core::Request* request = progress.unreadable.empty() ? &progress.request : nullptr;
-    if (is_too_long(progress)) return too_long(gid);
-    const Member members[] = {
-        {"progresses", wire::branches_json(texts, row->update_time, progress, wire::rfc3339)},
-        {"transaction", wire::transaction_json(store::answer_of(*row, request))}};
-    return with(wire::json_object(members));
+    if (row) return whole(*row, "progresses");
+    return failure_answer(Kind::error, "transaction " + std::string(gid) + " has vanished");
 }
 
 }  // namespace

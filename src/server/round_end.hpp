@@ -14,7 +14,6 @@ struct RoundEnd {
     core::Status status = core::Status::submitted;
     std::string rollback_reason;
     core::Outcome last{core::Result::success, {}, {}};  // the last that was not a success
-    core::Time create_time{};
 };
 
 }  // namespace dtm::server

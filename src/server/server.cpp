@@ -130,12 +130,14 @@ void Server::put_back_doubles() {
                   std::make_move_iterator(later.end()));
 }
 
-void Server::command(const std::vector<store::TransCommand>& commands,
-                     const std::vector<Job*>& commanders, Oid role, core::Time now) {
-    if (commands.empty()) return;
+void Server::command(const std::vector<Job*>& commanders, Oid role, core::Time now) {
+    if (commanders.empty()) return;
     DTM_CRASH_POINT("server.executing");
     const bool careful =
         careful_ || std::ranges::any_of(batch_, [](const Job& job) { return job.was_locked; });
+    std::vector<const store::TransCommand*> commands;
+    commands.reserve(commanders.size());
+    for (const Job* job : commanders) commands.push_back(&*job->command);
     std::vector<store::CommandResult> results =
         store::execute(commands, role, now, hub::policy(), careful);
     for (std::size_t i = 0; i < results.size(); ++i) commanders[i]->result = std::move(results[i]);
@@ -148,18 +150,15 @@ void Server::execute(core::Time now) {
         if (job.needs_topics) read_topics(job);
     }
     put_back_doubles();
-    std::vector<store::TransCommand> commands;
     std::vector<Job*> commanders;
     for (Job& job : batch_) {
         job.result.reset();
-        if (!job.command || job.answer) continue;
-        commands.push_back(*job.command);
-        commanders.push_back(&job);
+        if (job.command && !job.answer) commanders.push_back(&job);
     }
     touched_.clear();
     try {
         const Oid role = api_role();
-        command(commands, commanders, role, now);
+        command(commanders, role, now);
         read_rows(role, now);
     } catch (const pg::SqlError& error) {  // nothing was done: the settings, or the schema
         for (Job& job : batch_) {
@@ -270,7 +269,7 @@ void Server::alone(core::Time now) {
         job.was_read = false;
         batch_.clear();
         batch_.push_back(std::move(job));
-        store::CommandResult failed;
+        std::optional<store::CommandResult> failed;
         try {
             pg::Transaction transaction;
             {
@@ -281,12 +280,12 @@ void Server::alone(core::Time now) {
             // As in Coordinator::turn: no answer after a synchronous wait that was cancelled.
             pg::call([] { CHECK_FOR_INTERRUPTS(); });
         } catch (const pg::PgError& error) {
-            failed.what = is_lock(error) ? What::busy : What::error;
-            failed.message = error.what();
+            failed.emplace().what = is_lock(error) ? What::busy : What::error;
+            failed->message = error.what();
         } catch (const std::exception& error) {
-            failed.message = error.what();
+            failed.emplace().message = error.what();
         }
-        if (!failed.message.empty()) {
+        if (failed) {
             batch_.front().answer.reset();
             batch_.front().result = std::move(failed);
         }

@@ -68,8 +68,7 @@ private:
     void put_back_doubles();
     void read_rows(Oid role, core::Time now);
     void park(Job&& job, core::Time now);
-    void command(const std::vector<store::TransCommand>& commands,
-                 const std::vector<Job*>& commanders, Oid role, core::Time now);
+    void command(const std::vector<Job*>& commanders, Oid role, core::Time now);
     void take_note(Job& job);
     void finish(Job& job, core::Time now);
     void reply(const Job& job, const Answer& answer);

@@ -7,6 +7,8 @@
 #include "store/merge.hpp"
 #include "wire/stored.hpp"
 
+#include <ranges>
+
 namespace dtm::store {
 
 using core::Command;
@@ -43,8 +45,18 @@ std::shared_ptr<const core::Request> readable_request(std::string_view gid, Tran
 
 }  // namespace
 
-std::vector<CommandResult> execute(std::span<const TransCommand> commands, Oid role, core::Time now,
-                                   const core::Policy& policy, bool skip_locked) {
+TransCommand command_of(wire::TransCall&& call) {
+    TransCommand command;
+    command.what = call.command;
+    command.request = std::make_shared<core::Request>(std::move(call.request));
+    command.reason = std::move(call.rollback_reason);
+    command.result = std::move(call.result);
+    command.end = call.end;
+    return command;
+}
+
+std::vector<CommandResult> execute(std::span<const TransCommand* const> commands, Oid role,
+                                   core::Time now, const core::Policy& policy, bool skip_locked) {
     if (commands.empty()) return {};
     return Executor(commands, role, now, policy, skip_locked).run();
 }
@@ -80,20 +92,22 @@ void Executor::leave(std::size_t i, const Row& row) {
 }
 
 const std::string& Executor::text(std::size_t i) {
-    if (texts_[i].empty()) texts_[i] = wire::encode_request(*commands_[i].request);
+    if (texts_[i].empty()) texts_[i] = wire::encode_request(*command(i).request);
     return texts_[i];
 }
 
 // ---- before anything is tried -------------------------------------------------------------------
 
 void Executor::refuse_what_cannot_be_stored() {
-    const auto needs_table = [](const TransCommand& c) {
+    const auto needs_table = [this](std::size_t i) {
+        const TransCommand& c = command(i);
         if (c.what == Command::force_stop || c.what == Command::hurry) return false;
         return c.what == Command::register_branch || has_registered(c.type());
     };
-    if (std::ranges::none_of(commands_, needs_table) || can_register()) return;
-    for (std::size_t i = 0; i < commands_.size(); ++i) {
-        if (!needs_table(commands_[i])) continue;
+    const auto all = std::views::iota(std::size_t{0}, commands_.size());
+    if (std::ranges::none_of(all, needs_table) || can_register()) return;
+    for (const std::size_t i : all) {
+        if (!needs_table(i)) continue;
         refuse(i, What::error, Refusal::old_sql,
                "the SQL of dtm_pg in this database is older than its library: run ALTER EXTENSION "
                "dtm_pg UPDATE");
@@ -102,7 +116,7 @@ void Executor::refuse_what_cannot_be_stored() {
 
 void Executor::find_busy() {
     std::vector<std::string_view> gids;
-    for (const TransCommand& c : commands_) gids.push_back(c.gid());
+    for (const TransCommand* c : commands_) gids.push_back(c->gid());
     for (const std::size_t i : held_by_others(gids)) {
         if (!answered_[i]) answer(i, What::busy);
     }
@@ -116,9 +130,9 @@ void Executor::try_the_likely() {
     std::vector<std::size_t> registrations;
     for (std::size_t i = 0; i < commands_.size(); ++i) {
         if (answered_[i]) continue;
-        if (is_likely_new(commands_[i])) {
+        if (is_likely_new(command(i))) {
             creations.push_back(creation(i));
-        } else if (commands_[i].what == Command::register_branch) {
+        } else if (command(i).what == Command::register_branch) {
             registrations.push_back(i);
         } else if (const auto one = likely_change(i)) {
             changes.push_back(*one);
@@ -136,7 +150,7 @@ void Executor::give_words(Change& change, const TransCommand& c) {
 
 // What of a prepared row can be written without having seen it.
 std::optional<Change> Executor::likely_change(std::size_t i) {
-    const TransCommand& c = commands_[i];
+    const TransCommand& c = command(i);
     const bool known = c.what == Command::submit || c.what == Command::finish ||
                        (c.what == Command::abort && !c.any_type);
     if (!known) return std::nullopt;
@@ -161,7 +175,7 @@ std::optional<Change> Executor::likely_change(std::size_t i) {
 // ---- writes -------------------------------------------------------------------------------------
 
 Creation Executor::creation(std::size_t i) {
-    const TransCommand& c = commands_[i];
+    const TransCommand& c = command(i);
     Creation row;
     row.command = i;
     row.gid = c.gid();
@@ -190,7 +204,7 @@ void Executor::carry_out(const std::vector<Creation>& creations) {
         result.status = c.status;
         result.version = 1;
         result.create_time = now_;
-        result.request = commands_[c.command].request;
+        result.request = command(c.command).request;
         result.silent = !c.progress;
     }
 }
@@ -212,7 +226,7 @@ void Executor::carry_out(const std::vector<Change>& changes) {
         } else if (c.to == Status::aborting) {
             result.request = readable_request(c.gid, c.type, done[k].request);
         } else if (!result.request) {
-            result.request = commands_[c.command].request;
+            result.request = command(c.command).request;
         }
     }
 }
@@ -221,7 +235,7 @@ void Executor::carry_out_registrations(const std::vector<std::size_t>& which) {
     if (which.empty()) return;
     std::vector<const wire::Registration*> rows;
     rows.reserve(which.size());
-    for (const std::size_t i : which) rows.push_back(&commands_[i].registration);
+    for (const std::size_t i : which) rows.push_back(&command(i).registration);
     const std::vector<bool> inserted = insert_registered(rows, role_, now_);
     for (std::size_t k = 0; k < which.size(); ++k) {
         if (inserted[k]) answer(which[k], What::done).changed = true;

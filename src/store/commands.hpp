@@ -5,6 +5,7 @@
 
 #include "core/command.hpp"
 #include "store/registered.hpp"
+#include "wire/api_request.hpp"
 
 #include <memory>
 #include <optional>
@@ -35,6 +36,8 @@ struct TransCommand {
         return what == core::Command::register_branch ? registration.type : request->type;
     }
 };
+
+TransCommand command_of(wire::TransCall&& call);
 
 // Why a command was refused, for who does not speak dtm's words.
 enum class Refusal : std::uint8_t {
@@ -78,7 +81,7 @@ struct CommandResult {
 // whose new transactions are; commands on others' transactions are refused unless `role` is a
 // member of their owner ("gid G is in use by another role", failure). `skip_locked`: rows that
 // somebody holds are not waited for but reported busy. One result per command, in their order.
-std::vector<CommandResult> execute(std::span<const TransCommand> commands, Oid role, core::Time now,
-                                   const core::Policy& policy, bool skip_locked);
+std::vector<CommandResult> execute(std::span<const TransCommand* const> commands, Oid role,
+                                   core::Time now, const core::Policy& policy, bool skip_locked);
 
 }  // namespace dtm::store

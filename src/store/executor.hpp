@@ -15,7 +15,7 @@ namespace dtm::store {
 
 class Executor {
 public:
-    Executor(std::span<const TransCommand> commands, Oid role, core::Time now,
+    Executor(std::span<const TransCommand* const> commands, Oid role, core::Time now,
              const core::Policy& policy, bool careful)
         : commands_(commands),
           role_(role),
@@ -32,6 +32,7 @@ public:
 private:
     using What = CommandResult::What;
 
+    const TransCommand& command(std::size_t i) const { return *commands_[i]; }
     CommandResult& answer(std::size_t i, What what) {
         answered_[i] = true;
         results_[i].what = what;
@@ -71,7 +72,7 @@ private:
     void hurry(std::size_t i, const Row& row);
     std::string role_name() const;
 
-    const std::span<const TransCommand> commands_;
+    const std::span<const TransCommand* const> commands_;
     const Oid role_;
     const core::Time now_;
     const core::Policy& policy_;

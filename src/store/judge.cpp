@@ -24,7 +24,7 @@ using core::TransType;
 void Executor::judge_open() {
     std::vector<std::string_view> gids;
     for (std::size_t i = 0; i < commands_.size(); ++i) {
-        if (!answered_[i]) gids.push_back(commands_[i].gid());
+        if (!answered_[i]) gids.push_back(command(i).gid());
     }
     const std::vector<Row> rows = load_locked(gids);  // find_busy() has seen whom it would wait for
     std::unordered_map<std::string_view, const Row*> by_gid;
@@ -34,7 +34,7 @@ void Executor::judge_open() {
     registrations_.clear();
     for (std::size_t i = 0; i < commands_.size(); ++i) {
         if (answered_[i]) continue;
-        const auto found = by_gid.find(commands_[i].gid());
+        const auto found = by_gid.find(command(i).gid());
         if (found == by_gid.end()) {
             judge_unknown(i);
         } else {
@@ -47,7 +47,7 @@ void Executor::judge_open() {
 }
 
 void Executor::judge_unknown(std::size_t i) {
-    const TransCommand& c = commands_[i];
+    const TransCommand& c = command(i);
     core::Ruling ruling = core::rule(c.what, c.gid(), c.type(), std::nullopt, c.end);
     if (ruling.what != core::Ruling::What::create) {
         const bool failure = ruling.what == core::Ruling::What::failure;
@@ -72,7 +72,7 @@ void Executor::judge(std::size_t i, const Row& row) {
     };
     if (row.unreadable) return unreadable(*row.unreadable);
     try {
-        const TransCommand& c = commands_[i];
+        const TransCommand& c = command(i);
         judge_readable(i, row, c.any_type ? row.type : c.type());
     } catch (const std::runtime_error& error) {  // of its texts; PgError is of another kind
         unreadable(error.what());
@@ -80,7 +80,7 @@ void Executor::judge(std::size_t i, const Row& row) {
 }
 
 void Executor::judge_readable(std::size_t i, const Row& row, TransType type) {
-    const TransCommand& c = commands_[i];
+    const TransCommand& c = command(i);
     if (c.strict && judge_strictly(i, row)) return;
     const core::Found found{row.type, row.status};
     core::Ruling ruling = core::rule(c.what, c.gid(), type, found, c.end);
@@ -105,7 +105,7 @@ void Executor::judge_readable(std::size_t i, const Row& row, TransType type) {
 
 bool Executor::differs(std::size_t i, const Row& row) {
     if (text(i) == row.request) return false;
-    const core::Request& given = *commands_[i].request;
+    const core::Request& given = *command(i).request;
     const core::Request stored = wire::decode_request(row.gid, row.type, row.request);
     if (has_steps(given) && !same_steps(stored, given)) return true;
     return wire::encode_request(merged(stored, given)) != row.request;
@@ -113,7 +113,7 @@ bool Executor::differs(std::size_t i, const Row& row) {
 
 // True: answered.
 bool Executor::judge_strictly(std::size_t i, const Row& row) {
-    const TransCommand& c = commands_[i];
+    const TransCommand& c = command(i);
     const bool submit = c.what == Command::submit;
     if ((!submit && c.what != Command::prepare) || row.type != c.type()) return false;
     if (submit && row.status == Status::prepared) return false;  // merge_found() compares
@@ -133,7 +133,7 @@ bool Executor::judge_strictly(std::size_t i, const Row& row) {
 }
 
 void Executor::change_found(std::size_t i, const Row& row, Status to) {
-    const TransCommand& c = commands_[i];
+    const TransCommand& c = command(i);
     if (c.what == Command::force_stop) return stop_found(i, row);
     Change change;
     change.command = i;
@@ -149,10 +149,10 @@ void Executor::change_found(std::size_t i, const Row& row, Status to) {
 
 // False: refused.
 bool Executor::merge_found(std::size_t i, const Row& row, Change& change) {
-    auto in_effect = commands_[i].request;
+    auto in_effect = command(i).request;
     if (text(i) != row.request) {
         const core::Request stored = wire::decode_request(row.gid, row.type, row.request);
-        if (commands_[i].strict && has_steps(*in_effect) && !same_steps(stored, *in_effect)) {
+        if (command(i).strict && has_steps(*in_effect) && !same_steps(stored, *in_effect)) {
             refuse(i, What::failure, Refusal::other_request,
                    "gid " + row.gid + " is in use by a different request. FAILURE", &row);
             return false;
@@ -187,7 +187,7 @@ void Executor::stop_found(std::size_t i, const Row& row) {
 }
 
 void Executor::register_found(std::size_t i, const Row& row) {
-    const wire::Registration& given = commands_[i].registration;
+    const wire::Registration& given = command(i).registration;
     const std::vector<RegisteredRow> all = registered(row.gid);
     std::size_t bytes = 0;
     for (const RegisteredRow& r : all) {
@@ -220,7 +220,7 @@ void Executor::register_found(std::size_t i, const Row& row) {
 }
 
 void Executor::hurry(std::size_t i, const Row& row) {
-    const bool asked = commands_[i].what == Command::hurry;
+    const bool asked = command(i).what == Command::hurry;
     if (asked && is_paused(row.attention)) {
         return refuse(i, What::failure, Refusal::paused,
                       "gid " + row.gid + " is " + *row.attention + ". FAILURE", &row);

@@ -57,11 +57,13 @@ struct Registration {
 Registration parse_registration(std::string_view json, const Limits& limits = {});
 Registration parse_registration(json::Value object, const Limits& limits = {});
 
+enum class RpcMethod : std::uint8_t { new_gid, prepare, submit, abort, register_branch };
+
 // The envelope of JSON-RPC (Part 3). The document owns `params`.
 struct RpcCall {
     std::unique_ptr<json::Document> document;
     std::string id;
-    std::string method;  // newGid, prepare, submit, abort, registerBranch
+    RpcMethod method = RpcMethod::new_gid;
     json::Value params;
 };
 // What is wrong with the envelope, with dtm's code: -32700 (HTTP status 400), -32600, -32601 (200).

@@ -48,8 +48,10 @@ core::Request parse_submit(std::string_view text, const TopicLookup& topics, con
     TransReader reader(document.root(), topics, limits);
     reader.read_gid();
     read_type(reader);
-    if (!has_steps(reader.request().type)) check_prepared(reader);
-    reader.read_call();
+    const bool can_list = has_steps(reader.request().type);
+    if (!can_list) check_prepared(reader);
+    const bool was_prepared = !reader.request().gid.empty() && reader.member("steps").is_null();
+    reader.read_call(can_list && !was_prepared);
     return reader.take();
 }
 

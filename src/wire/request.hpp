@@ -39,9 +39,10 @@ struct Limits {
 using TopicLookup = std::function<std::vector<std::string>(std::string_view topic)>;
 
 // Parses the body of SQL's submit. An absent or empty gid of a saga or msg stays empty: the caller
-// makes one. A tcc or xa is submitted by the gid it was prepared with and has no steps; a workflow
-// is refused. Leniency as dtm-compat.md 1.1.1: unknown fields ignored, null is absent, keys in any
-// case, last duplicate wins. Throws BadRequest.
+// makes one. One that has a gid and no member `steps` was prepared: it has no branches here. A tcc
+// or xa is submitted by the gid it was prepared with and has no steps; a workflow is refused.
+// Leniency as dtm-compat.md 1.1.1: unknown fields ignored, null is absent, keys in any case, last
+// duplicate wins. Throws BadRequest.
 core::Request parse_submit(std::string_view json, const TopicLookup& topics,
                            const Limits& limits = {});
 

@@ -17,6 +17,7 @@ constexpr int undecodable = -32700;
 constexpr int invalid = -32600;
 constexpr int unknown_method = -32601;
 
+// In the order of RpcMethod.
 constexpr std::array<std::string_view, 5> methods{"newGid", "prepare", "submit", "abort",
                                                   "registerBranch"};
 
@@ -42,7 +43,8 @@ public:
             *text = value.string();
         }
         if (version_ != "2.0" || id_.empty()) return fault(invalid, objection());
-        if (std::find(methods.begin(), methods.end(), method_) == methods.end()) {
+        const auto* const method = std::ranges::find(methods, method_);
+        if (method == methods.end()) {
             return fault(unknown_method, "there is no method " + quoted(method_) +
                                              "; there are newGid, prepare, submit, abort and "
                                              "registerBranch");
@@ -51,7 +53,7 @@ public:
         out.call.emplace();
         out.call->params = root.find("params");
         out.call->id = std::move(id_);
-        out.call->method = std::move(method_);
+        out.call->method = static_cast<RpcMethod>(method - methods.begin());
         out.call->document = std::move(document_);
         return out;
     }

@@ -22,8 +22,9 @@ public:
     // The name of the type, "" when it is missing. read_type(): false when it names none.
     std::string_view type_name() const;
     bool read_type();
-    // protocol, steps, options, query_prepared, custom_data.
-    void read_call();
+    // protocol, steps, options, query_prepared, custom_data. lists_steps: whether it must have
+    // steps.
+    void read_call(bool lists_steps);
 
     // A string member, "" when absent.
     std::string_view text(std::string_view name) const;

@@ -203,7 +203,6 @@ void Actives::round_over(const Active& a) {
     end.status = a.state.status;
     end.rollback_reason = a.state.rollback_reason;
     end.last = a.last;
-    end.create_time = a.state.create_time;
     server_->round_over(end);
 }
 

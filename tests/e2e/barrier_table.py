@@ -4,6 +4,7 @@ import uuid
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 
 from conftest import with_extension
 
@@ -132,3 +133,16 @@ def databases(cluster):
     cluster.expect("due to administrator command")
     for name in made:
         cluster.sql(f"drop database if exists {name} with (force)", dbname="postgres")
+
+
+# Fixtures for files that import them: a cluster with those roles, and databases in it.
+
+@pytest.fixture(scope="module")
+def house(module_cluster):
+    return make_roles(module_cluster)
+
+
+@pytest.fixture
+def new_database(house):
+    with databases(house) as make:
+        yield make

@@ -10,12 +10,14 @@ import uuid
 from contextlib import contextmanager
 from urllib.parse import urlencode
 
+import pytest
+
 from api import Api, address_of, listen_settings, wait_listening
 from barrier_table import table_of_client
 from cluster import free_port, wait_until
 from conftest import running_cluster
 from dtm import Dtm
-from go_service import BUILT, Commanded
+from go_service import BUILT, Commanded, build
 
 ACCOUNTS = "create table account (name text primary key, balance bigint not null, frozen bigint not null default 0)"
 
@@ -149,3 +151,20 @@ class GoClient(Commanded):
     def transfer(self, a, b, amount=30, style="saga", out=None, into=None):
         """Two steps; out and into: the faults of each."""
         return [self.step("out", a, amount, style, **(out or {})), self.step("in", b, amount, style, **(into or {}))]
+
+
+# Fixtures for files that import them.
+
+@pytest.fixture(scope="module")
+def place():
+    build("./client", "client")
+    with a_place() as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def go(place):
+    """The Go program: a client, and the services."""
+    go = GoClient(place)
+    yield go
+    go.destroy()

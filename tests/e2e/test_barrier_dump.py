@@ -4,20 +4,9 @@ import subprocess
 
 import pytest
 
-from barrier_table import (databases, error_of, insert_as_client, make_roles, passes, rows, rows_of, table_exists,
-                           table_of_client)
+from barrier_table import (error_of, house, insert_as_client, new_database, passes, rows,  # noqa: F401
+                           rows_of, table_exists, table_of_client)
 from cluster import BINDIR
-
-
-@pytest.fixture(scope="module")
-def house(module_cluster):
-    return make_roles(module_cluster)
-
-
-@pytest.fixture
-def new_database(house):
-    with databases(house) as make:
-        yield make
 
 
 def run(house, program, *arguments):

@@ -5,23 +5,12 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from barrier_table import (CALL, KEYS, create_extension, databases, describe, error_of, insert_as_client, make_roles,
-                           passes, rows, rows_of, table_exists, table_of_client)
+from barrier_table import (CALL, KEYS, create_extension, describe, error_of, house, insert_as_client,  # noqa: F401
+                           new_database, passes, rows, rows_of, table_exists, table_of_client)
 from cluster import wait_until
 from copies import standby_of
 
 ADOPTED = "the existing table dtm_barrier.barrier is used from now on"
-
-
-@pytest.fixture(scope="module")
-def house(module_cluster):
-    return make_roles(module_cluster)
-
-
-@pytest.fixture
-def new_database(house):
-    with databases(house) as make:
-        yield make
 
 
 @pytest.fixture

@@ -5,26 +5,11 @@ import json
 
 import pytest
 
-from client_place import GoClient, a_place
+from client_place import GoClient, go, place  # noqa: F401
 from cluster import wait_until
-from go_service import build
 
 SOON = {"retry_interval": 1, "request_timeout": 1}  # of the coordinator's calls
 ONCE = {"times": 1}
-
-
-@pytest.fixture(scope="module")
-def place():
-    build("./client", "client")
-    with a_place() as place:
-        yield place
-
-
-@pytest.fixture(scope="module")
-def go(place):
-    go = GoClient(place)
-    yield go
-    go.destroy()
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from client_place import GoClient, a_place
-from go_service import BUILT, ROOT, Commanded, build
+from client_place import go, place  # noqa: F401
+from go_service import BUILT, ROOT, Commanded
 
 SOURCE = ROOT / "tests" / "interop" / "python"
 SOON = {"retry_interval": 1, "request_timeout": 2}
@@ -26,21 +26,6 @@ def installed():
         assert run.returncode == 0, f"dtmcli did not install; is there a network?\n{run.stdout[-2000:]}"
         (place / "complete").write_text(wanted)
     return place
-
-
-@pytest.fixture(scope="module")
-def place():
-    build("./client", "client")
-    with a_place() as place:
-        yield place
-
-
-@pytest.fixture(scope="module")
-def go(place):
-    """The services."""
-    go = GoClient(place)
-    yield go
-    go.destroy()
 
 
 class Python(Commanded):

@@ -2,8 +2,8 @@
 installation has (P13)."""
 import pytest
 
-from barrier_table import (create_extension, databases, describe, error_of, insert_as_client, insert_old, make_roles,
-                           passes, rows, rows_of, table_exists, table_of_client)
+from barrier_table import (create_extension, describe, error_of, house, insert_as_client, insert_old,  # noqa: F401
+                           new_database, passes, rows, rows_of, table_exists, table_of_client)
 from cluster import wait_until
 from dtm import step
 
@@ -11,17 +11,6 @@ OLD = "create extension dtm_pg version '0.1.0'"
 UPDATE = "alter extension dtm_pg update"
 LONG = {"request_timeout": 1000, "retry_interval": 1000}
 LEVELS = ("submit", "observe", "admin", "barrier")
-
-
-@pytest.fixture(scope="module")
-def house(module_cluster):
-    return make_roles(module_cluster)
-
-
-@pytest.fixture
-def new_database(house):
-    with databases(house) as make:
-        yield make
 
 
 @pytest.fixture

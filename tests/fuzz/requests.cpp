@@ -165,9 +165,9 @@ void rpc(std::string_view input) {
     }
     must(!id.empty(), "a call has an id");
     try {
-        if (read.call->method == "registerBranch") {
+        if (read.call->method == wire::RpcMethod::register_branch) {
             check_registered(wire::parse_registration(read.call->params));
-        } else if (read.call->method != "newGid") {
+        } else if (read.call->method != wire::RpcMethod::new_gid) {
             check_trans(wire::parse_trans(read.call->params, Command::submit, topics),
                         Command::submit);
         }

@@ -19,18 +19,22 @@ TEST(WireRpc, GoSubmit) {
         R"({"jsonrpc":"2.0","id":"no-use","method":"submit","params":{"gid":"g1","trans_type":"msg","protocol":"json-rpc","steps":[{"action":"http://..."}],"payloads":["{\"amount\":30}"],"concurrent":false}})");
     ASSERT_TRUE(read.call);
     EXPECT_EQ(read.call->id, "no-use");
-    EXPECT_EQ(read.call->method, "submit");
+    EXPECT_EQ(read.call->method, RpcMethod::submit);
     const TransCall call = parse_trans(read.call->params, core::Command::submit, {});
     EXPECT_EQ(call.request.gid, "g1");
     EXPECT_EQ(call.request.protocol, "json-rpc");
 }
 
 TEST(WireRpc, EveryMethodWithAnyParams) {
-    for (const char* method : {"newGid", "prepare", "submit", "abort", "registerBranch"}) {
+    for (const auto& [name, method] : {std::pair("newGid", RpcMethod::new_gid),
+                                       {"prepare", RpcMethod::prepare},
+                                       {"submit", RpcMethod::submit},
+                                       {"abort", RpcMethod::abort},
+                                       {"registerBranch", RpcMethod::register_branch}}) {
         for (const char* params :
              {"", R"(,"params":"x")", R"(,"params":null)", R"(,"params":[1])"}) {
             const RpcRead read = parse_rpc(R"({"JSONRPC":"2.0","id":"1","method":")" +
-                                           std::string(method) + "\"" + params + "} trailing");
+                                           std::string(name) + "\"" + params + "} trailing");
             ASSERT_TRUE(read.call) << read.fault.message;
             EXPECT_EQ(read.call->method, method);
         }
