@@ -19,7 +19,7 @@ PURE_OBJS  = $(filter $(patsubst %,build/%/%.o,$(PURE_ROOMS)),$(OBJS))
 # came since, until this version is released, too.
 FRAGMENTS  := $(sort $(wildcard src/schema/*.sql))
 RELEASED    = 0.1.0
-SINCE      := $(sort $(wildcard src/schema/[678]*.sql))
+SINCE      := $(sort $(wildcard src/schema/[678]*.sql) src/schema/95_rights.sql)
 UPGRADE     = dtm_pg--$(RELEASED)--$(EXTVERSION).sql
 DATA        = $(sort $(wildcard src/schema/released/*.sql)) src/script/dtm_pg_barrier.sql
 DATA_built  = dtm_pg--$(EXTVERSION).sql $(UPGRADE)

@@ -10,6 +10,7 @@
 #include "store/access.hpp"
 #include "store/control.hpp"
 #include "store/health.hpp"
+#include "store/rights.hpp"
 
 extern "C" {
 #include "access/xlog.h"
@@ -261,6 +262,25 @@ Finding barrier(const store::Health& h, pg::UnixTime now) {
     return {"ok", "barrier", "rows are kept for " + kept, ""};
 }
 
+Finding rights() {
+    List roles, code;
+    for (const std::string& right : store::rights_of_others()) roles.add(right);
+    for (const std::string& thing : store::code_on_tables()) code.add(thing);
+    if (roles.count() > 0) {
+        return {"error", "rights",
+                "who may write dtm's tables acts with the rights of their owner: " + roles.text(),
+                "REVOKE it, and see whether anything was changed; dtm_grant() gives all that "
+                "roles need. ALTER DEFAULT PRIVILEGES may be where it came from."};
+    }
+    if (code.count() > 0) {
+        return {"warning", "rights",
+                "dtm's tables have something of somebody else's: " + code.text(),
+                "Drop it: it runs with the rights of the tables' owner, and an error in it keeps "
+                "transactions from going on."};
+    }
+    return {"ok", "rights", "nobody but their owner writes dtm's tables", ""};
+}
+
 Finding api_server() {
     const char* listen = hub::settings.http_listen;
     const char* database = hub::settings.api_database;
@@ -303,10 +323,10 @@ std::vector<Finding> check() {
     const store::AsOwner as_owner;
     const pg::UnixTime now = pg::now();
     const store::Health h = store::health(now - late_after());
-    return {library(h),         version(h),      launcher(),    coordinator(),
-            worker_processes(), late_rows(h),    attention(h),  circuit_breakers(),
-            orders(),           alerts(),        durability(h), replication(h),
-            prepared(h, now),   barrier(h, now), api_server(),  encoding()};
+    return {library(h),    version(h),     launcher(),         coordinator(),   worker_processes(),
+            late_rows(h),  attention(h),   circuit_breakers(), orders(),        alerts(),
+            durability(h), replication(h), prepared(h, now),   barrier(h, now), rights(),
+            api_server(),  encoding()};
 }
 
 }  // namespace
