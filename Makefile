@@ -88,8 +88,11 @@ dtm_pg.so: build/files
 dtm_pg--$(EXTVERSION).sql: $(FRAGMENTS) build/files dtm_pg.control
 	cat $(FRAGMENTS) > $@.$$$$ && mv $@.$$$$ $@
 
+# ALTER EXTENSION UPDATE leaves the comment as it is.
 $(UPGRADE): $(SINCE) dtm_pg.control Makefile
-	{ cat $(SINCE); echo 'SELECT dtm.own_identity(false);'; } > $@.$$$$ && mv $@.$$$$ $@
+	{ cat $(SINCE); echo 'SELECT dtm.own_identity(false);'; \
+	  sed -n "s/^comment *= *\('.*'\)/COMMENT ON EXTENSION dtm_pg IS \1;/p" dtm_pg.control; } > $@.$$$$ && \
+	 mv $@.$$$$ $@
 
 -include $(OBJS:.o=.d)
 

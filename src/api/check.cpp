@@ -121,6 +121,16 @@ Finding attention(const store::Health& h) {
             "SELECT * FROM dtm.attention says why and what can be done."};
 }
 
+// Scheme, host and port: the rest of a webhook's URL is often a secret.
+std::string host_of(std::string_view url) {
+    const std::size_t scheme = url.find("://");
+    if (scheme == url.npos) return "an address without a scheme";
+    std::string_view host = url.substr(scheme + 3);
+    host = host.substr(0, host.find_first_of("/?#"));
+    if (const auto at = host.rfind('@'); at != host.npos) host.remove_prefix(at + 1);
+    return std::string(url.substr(0, scheme + 3)).append(host);
+}
+
 Finding alerts() {
     const char* url = hub::settings.alert_webhook;
     if (hub::settings.alert_retry_limit == 0) {
@@ -133,10 +143,10 @@ Finding alerts() {
                 "dtm.alert_webhook is empty: nobody is told of branches that keep failing",
                 "Set it to a URL, or watch dtm.attention."};
     }
-    return {
-        "ok", "alerts",
-        "after " + std::to_string(hub::settings.alert_retry_limit) + " errors in a row to " + url,
-        ""};
+    return {"ok", "alerts",
+            "after " + std::to_string(hub::settings.alert_retry_limit) + " errors in a row to " +
+                host_of(url),
+            ""};
 }
 
 // The first ones by name, the others by number.
@@ -186,8 +196,8 @@ Finding orders() {
     }
     if (finding.empty()) return {"ok", "orders", "no host is paused, no URL redirected", ""};
     return {paused.count() > 0 ? "warning" : "note", "orders", finding,
-            "dtm.control says who ordered it; dtm_resume() and dtm_redirect(old_prefix, NULL) take "
-            "it back."};
+            "dtm.control says who ordered it; dtm_resume(host => '...'), dtm_resume(everything => "
+            "true) and dtm_redirect(old_prefix, NULL) take it back."};
 }
 
 Finding durability(const store::Health& h) {

@@ -1,8 +1,8 @@
 -- The last word about rights, of the install script and of upgrades. ALTER DEFAULT PRIVILEGES may
--- have given rights to whoever it names; who writes a table of dtm's, or gives it a trigger, acts as
--- its owner, a superuser. So rights that came with an object are taken back from all but its owner.
--- pg_init_privs knows them, because this script names every object in a REVOKE; what dtm_grant()
--- gave later is not in it, and stays.
+-- have given rights to whoever it names; who writes a table of dtm's, or gives it a trigger, acts
+-- as its owner, a superuser. So rights that came with an object are taken back from all but its
+-- owner. pg_init_privs knows them, because this script names every object in a REVOKE; what
+-- dtm_grant() gave later is not in it, and stays.
 
 DO $do$
 DECLARE

@@ -6,6 +6,7 @@ from barrier_table import error_of, house, new_database, passes, table_of_client
 from test_upgrade import OLD, OURS, UPDATE
 
 KINDS = ("tables", "sequences", "functions", "schemas", "types")
+CODE = "execute function suppress_redundant_updates_trigger()"
 
 # What somebody else than the owner may do with the members: object, grantee, privilege.
 RIGHTS = OURS + """, object as (
@@ -54,9 +55,8 @@ def test_a_new_installation_gives_nobody_a_right(generous, house):  # noqa: F811
     for attack in ("insert into dtm.trans select * from dtm.trans", "delete from dtm.identity",
                    "truncate dtm.trans", "update dtm.kv set v = ''", "delete from dtm_barrier.barrier",
                    "create function dtm.evil() returns int language sql as 'select 1'",
-                   "create trigger evil before insert on dtm.trans execute function suppress_redundant_updates_trigger()",
-                   "create trigger evil before insert on dtm_barrier.barrier "
-                   "execute function suppress_redundant_updates_trigger()"):
+                   f"create trigger evil before insert on dtm.trans {CODE}",
+                   f"create trigger evil before insert on dtm_barrier.barrier {CODE}"):
         assert error_of(generous.q, attack).sqlstate == "42501", attack
     assert passes(generous.conn) == "run"
     generous.q("reset role")
@@ -129,8 +129,8 @@ def test_the_check_tells_of_rights_and_code_of_others(house, session, new_databa
     db.q("grant select on dtm.trans to app")
     assert finding(db)[0] == "ok"
     for made, what, gone in (
-            ("create trigger audit before update on dtm.trans execute function suppress_redundant_updates_trigger()",
-             "trigger audit of dtm.trans", "drop trigger audit on dtm.trans"),
+            (f"create trigger audit before update on dtm.trans {CODE}", "trigger audit of dtm.trans",
+             "drop trigger audit on dtm.trans"),
             ("create rule \"No\" as on delete to dtm.kv do also nothing", 'rule "No" of dtm.kv',
              'drop rule "No" on dtm.kv'),
             ("create table mine (gid text collate \"C\" constraint whole references dtm.trans)",
