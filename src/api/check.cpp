@@ -291,6 +291,19 @@ Finding rights() {
     return {"ok", "rights", "nobody but their owner writes dtm's tables", ""};
 }
 
+// They go on, but a dump has the bare number, which may be another role's where it is restored.
+Finding owners() {
+    List missing;
+    for (const std::string& owner : store::missing_owners()) missing.add(owner);
+    if (missing.count() == 0) {
+        return {"ok", "owners", "every unfinished transaction belongs to a role", ""};
+    }
+    return {"warning", "owners",
+            "unfinished transactions belong to roles that do not exist: " + missing.text(),
+            "They go on, and observers see them. Before a dump give them to a role, as superuser: "
+            "UPDATE dtm.trans SET owner = 'role' WHERE owner = number"};
+}
+
 Finding api_server() {
     const char* listen = hub::settings.http_listen;
     const char* database = hub::settings.api_database;
@@ -336,7 +349,7 @@ std::vector<Finding> check() {
     return {library(h),    version(h),     launcher(),         coordinator(),   worker_processes(),
             late_rows(h),  attention(h),   circuit_breakers(), orders(),        alerts(),
             durability(h), replication(h), prepared(h, now),   barrier(h, now), rights(),
-            api_server(),  encoding()};
+            owners(),      api_server(),   encoding()};
 }
 
 }  // namespace

@@ -56,4 +56,13 @@ SELECT code || ' of ' || relation::regclass
  WHERE r.relnamespace = to_regnamespace('dtm') ORDER BY 1)");
 }
 
+std::vector<std::string> missing_owners() {
+    return lines(R"(
+SELECT format('%s (%s %s)', t.owner::oid, count(*),
+              CASE count(*) WHEN 1 THEN 'transaction' ELSE 'transactions' END)
+  FROM dtm.trans t WHERE t.next_cron_time IS NOT NULL OR t.attention IS NOT NULL
+ GROUP BY t.owner HAVING NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = t.owner)
+ ORDER BY t.owner)");
+}
+
 }  // namespace dtm::store
