@@ -19,7 +19,7 @@ PURE_OBJS  = $(filter $(patsubst %,build/%/%.o,$(PURE_ROOMS)),$(OBJS))
 # came since, until this version is released, too.
 FRAGMENTS  := $(sort $(wildcard src/schema/*.sql))
 RELEASED    = 0.1.0
-SINCE      := $(sort $(wildcard src/schema/[678]*.sql))
+SINCE      := $(sort $(wildcard src/schema/[678]*.sql) src/schema/95_rights.sql)
 UPGRADE     = dtm_pg--$(RELEASED)--$(EXTVERSION).sql
 DATA        = $(sort $(wildcard src/schema/released/*.sql)) src/script/dtm_pg_barrier.sql
 DATA_built  = dtm_pg--$(EXTVERSION).sql $(UPGRADE)
@@ -88,8 +88,11 @@ dtm_pg.so: build/files
 dtm_pg--$(EXTVERSION).sql: $(FRAGMENTS) build/files dtm_pg.control
 	cat $(FRAGMENTS) > $@.$$$$ && mv $@.$$$$ $@
 
+# ALTER EXTENSION UPDATE leaves the comment as it is.
 $(UPGRADE): $(SINCE) dtm_pg.control Makefile
-	{ cat $(SINCE); echo 'SELECT dtm.own_identity(false);'; } > $@.$$$$ && mv $@.$$$$ $@
+	{ cat $(SINCE); echo 'SELECT dtm.own_identity(false);'; \
+	  sed -n "s/^comment *= *\('.*'\)/COMMENT ON EXTENSION dtm_pg IS \1;/p" dtm_pg.control; } > $@.$$$$ && \
+	 mv $@.$$$$ $@
 
 -include $(OBJS:.o=.d)
 

@@ -12,8 +12,8 @@ CREATE VIEW a_row AS SELECT gid, status, version, next_cron_time <= clock_timest
 
 DELETE FROM dtm.event;
 
-SELECT dtm_pause(reason => 'quiet');
-SELECT * FROM refused($$SELECT dtm_pause()$$);
+SELECT dtm_pause(everything => true, reason => 'quiet');
+SELECT * FROM refused($$SELECT dtm_pause(everything => true)$$);
 
 -- Another session sees the order: it is a row.
 \c
@@ -101,8 +101,21 @@ SELECT * FROM refused($$SELECT dtm_skip(NULL, '01')$$);
 SELECT * FROM refused($$SELECT dtm_skip('o1', NULL)$$);
 SELECT * FROM refused($$SELECT dtm_pause('o1', 'http://stock:8080')$$);
 SELECT * FROM refused($$SELECT dtm_resume('o1', 'http://stock:8080')$$);
+SELECT * FROM refused($$SELECT dtm_pause('o1', everything => true)$$);
+SELECT * FROM refused($$SELECT dtm_resume(host => 'http://stock:8080', everything => true)$$);
+-- Everything must be said: a gid or a host that is NULL by mistake is not everything.
+SELECT * FROM refused($$SELECT dtm_pause()$$);
+SELECT * FROM refused($$SELECT dtm_resume()$$);
+SELECT * FROM refused($$SELECT dtm_pause(gid => (SELECT gid FROM dtm.trans WHERE gid = 'none'))$$);
+SELECT * FROM refused($$SELECT dtm_resume(gid => NULL)$$);
+SELECT * FROM refused($$SELECT dtm_pause(host => NULL, reason => 'why', everything => NULL)$$);
+SELECT kind, name FROM standing;
+-- A host in the place of the gid.
+SELECT * FROM refused($$SELECT dtm_pause('http://stock:8080')$$);
+SELECT * FROM refused($$SELECT dtm_resume('https://stock')$$);
 SELECT * FROM refused($$SELECT dtm_pause(host => 'stock:8080')$$);
 SELECT * FROM refused($$SELECT dtm_pause(host => 'http://')$$);
+SELECT * FROM refused($$SELECT dtm_pause(host => 'http://bad host')$$);
 SELECT * FROM refused($$SELECT dtm_pause(host => '')$$);
 SELECT * FROM refused($$SELECT dtm_pause(host => 'http://stock:8080/v1')$$);
 -- One host, one order, however it is spelled.
@@ -114,12 +127,17 @@ SELECT * FROM refused($$SELECT dtm_resume(host => 'http://other')$$);
 SELECT * FROM refused($$SELECT dtm_redirect('stock', 'http://stock2')$$);
 SELECT * FROM refused($$SELECT dtm_redirect(NULL, 'http://stock2')$$);
 SELECT * FROM refused($$SELECT dtm_redirect('http://stock', 'stock2')$$);
+SELECT * FROM refused($$SELECT dtm_redirect('http://stock', '')$$);
+SELECT * FROM refused($$SELECT dtm_redirect('http://bad host/ x', 'http://stock2')$$);
+SELECT * FROM refused($$SELECT dtm_redirect('http://stock', 'http://stock:99999/')$$);
+SELECT * FROM refused($$SELECT dtm_redirect('http://', 'http://stock2/')$$);
+SELECT * FROM refused($$SELECT dtm_redirect('http://bad host/', NULL)$$);
 SELECT * FROM refused($$SELECT dtm_redirect('http://nobody', NULL)$$);
 
 -- Rights: verbs are for admins, and nobody writes the tables.
 SET ROLE regress_dtm_observer;
-SELECT * FROM refused($$SELECT dtm_pause()$$);
-SELECT * FROM refused($$SELECT dtm_resume()$$);
+SELECT * FROM refused($$SELECT dtm_pause(everything => true)$$);
+SELECT * FROM refused($$SELECT dtm_resume(everything => true)$$);
 SELECT * FROM refused($$SELECT dtm_skip('o1', '02')$$);
 SELECT * FROM refused($$SELECT dtm_redirect('http://a', 'http://b')$$);
 SET ROLE regress_dtm_admin;
@@ -131,8 +149,8 @@ SELECT dtm_redirect('http://stock:8080/v1', NULL, 'over'),
   dtm_resume(host => 'http://stock:8080');
 SELECT dtm_force_stop('o1');
 SELECT * FROM happened;
-SELECT dtm_resume();
-SELECT * FROM refused($$SELECT dtm_resume()$$);
+SELECT dtm_resume(everything => true);
+SELECT * FROM refused($$SELECT dtm_resume(everything => true)$$);
 SELECT * FROM standing;
 
 DROP VIEW a_row, standing, happened;

@@ -19,6 +19,8 @@ SELECT dtm_query('w1')->'transaction'->>'custom_data' AS custom_data;
 SELECT regexp_replace(regexp_replace(line, 'age .*', 'age ...'), 'in \d+ .*', 'in SOME TIME') FROM
   dtm_explain('w1') line;
 
+SELECT * FROM refused($$SELECT dtm_skip('w1', '01')$$);
+
 -- Its end counts when the transaction commits.
 BEGIN;
 SELECT dtm_submit('{"gid": "w1", "trans_type": "workflow",

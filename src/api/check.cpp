@@ -10,6 +10,7 @@
 #include "store/access.hpp"
 #include "store/control.hpp"
 #include "store/health.hpp"
+#include "store/rights.hpp"
 
 extern "C" {
 #include "access/xlog.h"
@@ -120,6 +121,16 @@ Finding attention(const store::Health& h) {
             "SELECT * FROM dtm.attention says why and what can be done."};
 }
 
+// Scheme, host and port: the rest of a webhook's URL is often a secret.
+std::string host_of(std::string_view url) {
+    const std::size_t scheme = url.find("://");
+    if (scheme == url.npos) return "an address without a scheme";
+    std::string_view host = url.substr(scheme + 3);
+    host = host.substr(0, host.find_first_of("/?#"));
+    if (const auto at = host.rfind('@'); at != host.npos) host.remove_prefix(at + 1);
+    return std::string(url.substr(0, scheme + 3)).append(host);
+}
+
 Finding alerts() {
     const char* url = hub::settings.alert_webhook;
     if (hub::settings.alert_retry_limit == 0) {
@@ -132,10 +143,10 @@ Finding alerts() {
                 "dtm.alert_webhook is empty: nobody is told of branches that keep failing",
                 "Set it to a URL, or watch dtm.attention."};
     }
-    return {
-        "ok", "alerts",
-        "after " + std::to_string(hub::settings.alert_retry_limit) + " errors in a row to " + url,
-        ""};
+    return {"ok", "alerts",
+            "after " + std::to_string(hub::settings.alert_retry_limit) + " errors in a row to " +
+                host_of(url),
+            ""};
 }
 
 // The first ones by name, the others by number.
@@ -185,8 +196,8 @@ Finding orders() {
     }
     if (finding.empty()) return {"ok", "orders", "no host is paused, no URL redirected", ""};
     return {paused.count() > 0 ? "warning" : "note", "orders", finding,
-            "dtm.control says who ordered it; dtm_resume() and dtm_redirect(old_prefix, NULL) take "
-            "it back."};
+            "dtm.control says who ordered it; dtm_resume(host => '...'), dtm_resume(everything => "
+            "true) and dtm_redirect(old_prefix, NULL) take it back."};
 }
 
 Finding durability(const store::Health& h) {
@@ -261,6 +272,38 @@ Finding barrier(const store::Health& h, pg::UnixTime now) {
     return {"ok", "barrier", "rows are kept for " + kept, ""};
 }
 
+Finding rights() {
+    List roles, code;
+    for (const std::string& right : store::rights_of_others()) roles.add(right);
+    for (const std::string& thing : store::code_on_tables()) code.add(thing);
+    if (roles.count() > 0) {
+        return {"error", "rights",
+                "who may write dtm's tables acts with the rights of their owner: " + roles.text(),
+                "REVOKE it, and see whether anything was changed; dtm_grant() gives all that "
+                "roles need. ALTER DEFAULT PRIVILEGES may be where it came from."};
+    }
+    if (code.count() > 0) {
+        return {"warning", "rights",
+                "dtm's tables have something of somebody else's: " + code.text(),
+                "Drop it: it runs with the rights of the tables' owner, and an error in it keeps "
+                "transactions from going on."};
+    }
+    return {"ok", "rights", "nobody but their owner writes dtm's tables", ""};
+}
+
+// They go on, but a dump has the bare number, which may be another role's where it is restored.
+Finding owners() {
+    List missing;
+    for (const std::string& owner : store::missing_owners()) missing.add(owner);
+    if (missing.count() == 0) {
+        return {"ok", "owners", "every unfinished transaction belongs to a role", ""};
+    }
+    return {"warning", "owners",
+            "unfinished transactions belong to roles that do not exist: " + missing.text(),
+            "They go on, and observers see them. Before a dump give them to a role, as superuser: "
+            "UPDATE dtm.trans SET owner = 'role' WHERE owner = number"};
+}
+
 Finding api_server() {
     const char* listen = hub::settings.http_listen;
     const char* database = hub::settings.api_database;
@@ -303,10 +346,10 @@ std::vector<Finding> check() {
     const store::AsOwner as_owner;
     const pg::UnixTime now = pg::now();
     const store::Health h = store::health(now - late_after());
-    return {library(h),         version(h),      launcher(),    coordinator(),
-            worker_processes(), late_rows(h),    attention(h),  circuit_breakers(),
-            orders(),           alerts(),        durability(h), replication(h),
-            prepared(h, now),   barrier(h, now), api_server(),  encoding()};
+    return {library(h),    version(h),     launcher(),         coordinator(),   worker_processes(),
+            late_rows(h),  attention(h),   circuit_breakers(), orders(),        alerts(),
+            durability(h), replication(h), prepared(h, now),   barrier(h, now), rights(),
+            owners(),      api_server(),   encoding()};
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ std::optional<DispatchState> standing_order() {
     }
     if (const auto paused = store::control().everything_paused) {
         return DispatchState{Dispatch::paused, 0, 0, "everything is " + *paused,
-                             "SELECT dtm_resume() takes it up again."};
+                             "SELECT dtm_resume(everything => true) takes it up again."};
     }
     return std::nullopt;
 }

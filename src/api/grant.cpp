@@ -58,8 +58,8 @@ constexpr Function functions[] = {
     {barrier, false, "dtm_unprotect(regclass)"},
     {barrier, true, "barrier_trigger()"},
     {admin, false, "dtm_barrier_purge(interval)"},
-    {admin, false, "dtm_pause(text, text, text)"},
-    {admin, false, "dtm_resume(text, text)"},
+    {admin, false, "dtm_pause(text, text, text, boolean)"},
+    {admin, false, "dtm_resume(text, text, boolean)"},
     {admin, false, "dtm_skip(text, text, text)"},
     {admin, false, "dtm_redirect(text, text, text)"},
     {admin, false, "dtm_adopt()"},
@@ -89,9 +89,9 @@ Level parse_level(const std::string& level) {
     if (level == "barrier") return barrier;
     throw pg::SqlError(
         "TD001", "unknown level " + in_quotes(level), "Field: level",
-        "Levels are submit (submit, see one's own transactions), observe (see those "
-        "of all roles), admin (observe, retry, stop, topics) and barrier (the functions of "
-        "a participant).");
+        "Levels are submit (submit, see one's own transactions), observe (see those of all roles, "
+        "with payloads and headers), admin (observe, all verbs of operators, topics, redirect: "
+        "who has it can send payloads elsewhere) and barrier (the functions of a participant).");
 }
 
 // The SQL in the database may be that of an older version (P13).

@@ -27,6 +27,15 @@ namespace {
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
+bool is_url(const std::string& text) {
+    try {
+        wire::check_url(wire::Path(), text);
+    } catch (const wire::BadRequest&) {
+        return false;
+    }
+    return !text.empty();
+}
+
 // One spelling for one host, so that an order is found again: lower case, no slash at the end, no
 // port that goes without saying.
 std::string canonical_host(const std::string& given) {
@@ -35,9 +44,7 @@ std::string canonical_host(const std::string& given) {
     while (host.ends_with('/')) host.pop_back();
     const bool http = host.starts_with("http://");
     const std::size_t name = host.find("://") + 3;
-    const bool good = (http || host.starts_with("https://")) && name < host.size() &&
-                      host.find_first_of("/?#@", name) == host.npos;
-    if (!good) {
+    if (!is_url(host) || host.find_first_of("/?#@", name) != host.npos) {
         throw pg::SqlError("TD001", "the host " + in_quotes(given) + " is not a URL of a host",
                            "Field: host",
                            "Give scheme, name and port as the URLs of the branches have them, e.g. "
@@ -48,21 +55,43 @@ std::string canonical_host(const std::string& given) {
     return host;
 }
 
-// Arguments 0 and 1: one transaction, or one host, or all ("").
+// What an order is about: one transaction, or one host, or everything ("").
 struct Target {
     std::optional<std::string> gid;
     std::string host;
 };
 
-Target target_arg(FunctionCallInfo fcinfo) {
+// Everything must be said: a gid that is NULL by mistake stops nobody else.
+Target target_arg(FunctionCallInfo fcinfo, int everything_arg) {
     Target target{pg::opt_text_arg(fcinfo, 0), {}};
     const auto host = pg::opt_text_arg(fcinfo, 1);
-    if (target.gid && host) {
-        throw pg::SqlError("TD001", "both a gid and a host are given", "Field: host",
-                           "Give one of them, or none to mean everything.");
+    const bool everything = !PG_ARGISNULL(everything_arg) && PG_GETARG_BOOL(everything_arg);
+    const int given = (target.gid ? 1 : 0) + (host ? 1 : 0) + (everything ? 1 : 0);
+    if (given != 1) {
+        throw pg::SqlError("TD001",
+                           given == 0 ? "neither a gid nor a host is given"
+                                      : "more than one of gid, host and everything is given",
+                           "Field: gid",
+                           "Give the gid of a transaction, or host => 'http://stock:8080', or "
+                           "everything => true.");
     }
     if (host) target.host = canonical_host(*host);
     return target;
+}
+
+void check_prefix(const std::optional<std::string>& prefix, const char* field) {
+    const std::string where = std::string("Field: ") + field;
+    const char* hint = "Give what URLs begin with, e.g. http://stock:8080/v1.";
+    if (!prefix || prefix->empty()) {
+        throw pg::SqlError("TD001",
+                           std::string("the ") + field + " is " + (prefix ? "empty" : "NULL"),
+                           where, hint);
+    }
+    try {
+        wire::check_url(wire::Path(), *prefix);
+    } catch (const wire::BadRequest& bad) {
+        throw pg::SqlError("TD001", bad.what(), where, bad.hint.empty() ? hint : bad.hint);
+    }
 }
 
 [[noreturn]] void refuse_state(const std::string& what, const char* state, const char* hint) {
@@ -71,7 +100,7 @@ Target target_arg(FunctionCallInfo fcinfo) {
 
 void pause_transaction(const std::string& gid, const std::optional<std::string>& reason, Oid viewer,
                        const std::string& role) {
-    const store::Locked row = lock_unfinished(gid, viewer, "paused");
+    const store::Locked row = lock_for_order(gid, viewer, "paused");
     if (store::is_paused(row.attention)) {
         refuse_state("transaction " + in_quotes(gid), "paused already", "See dtm.attention.");
     }
@@ -95,7 +124,7 @@ std::string named(const std::string& host) { return host.empty() ? "everything" 
 using namespace dtm;
 
 DTM_FUNCTION(dtm_pause) {
-    const auto [gid, host] = api::target_arg(fcinfo);
+    const auto [gid, host] = api::target_arg(fcinfo, 3);
     const auto reason = pg::opt_text_arg(fcinfo, 2);
     const Oid viewer = GetUserId();
     const std::string role = api::session_role();
@@ -114,7 +143,7 @@ DTM_FUNCTION(dtm_pause) {
 }
 
 DTM_FUNCTION(dtm_resume) {
-    const auto [gid, host] = api::target_arg(fcinfo);
+    const auto [gid, host] = api::target_arg(fcinfo, 2);
     const Oid viewer = GetUserId();
     const std::string role = api::session_role();
     const store::AsOwner as_owner;
@@ -136,17 +165,8 @@ DTM_FUNCTION(dtm_redirect) {
     const auto from = pg::opt_text_arg(fcinfo, 0);
     const auto to = pg::opt_text_arg(fcinfo, 1);
     const auto reason = pg::opt_text_arg(fcinfo, 2);
-    for (const auto& [prefix, field] : {std::pair(&from, "old_prefix"), {&to, "new_prefix"}}) {
-        if (prefix == &to && !to) continue;
-        const bool http =
-            *prefix && ((*prefix)->starts_with("http://") || (*prefix)->starts_with("https://"));
-        if (http) continue;
-        throw pg::SqlError("TD001",
-                           std::string("the ") + field + " is " +
-                               (*prefix ? "not the beginning of a URL" : "NULL"),
-                           std::string("Field: ") + field,
-                           "Give what URLs begin with, e.g. http://stock:8080/v1.");
-    }
+    api::check_prefix(from, "old_prefix");
+    if (to) api::check_prefix(to, "new_prefix");
     const std::string role = api::session_role();
     const store::AsOwner as_owner;
     if (to) {

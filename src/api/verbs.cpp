@@ -28,6 +28,16 @@ store::Locked lock_unfinished(std::string_view gid, Oid viewer, std::string_view
     return std::move(*row);
 }
 
+store::Locked lock_for_order(std::string_view gid, Oid viewer, std::string_view wish) {
+    const bool url = gid.starts_with("http://") || gid.starts_with("https://");
+    if (url && !store::lock_for_verb(gid, viewer)) {
+        throw pg::SqlError("TD004", "transaction " + in_quotes(gid) + " does not exist",
+                           "The first argument is the gid of a transaction.",
+                           "A host is given as host => 'http://stock:8080'.");
+    }
+    return lock_unfinished(gid, viewer, wish);
+}
+
 namespace {
 
 Progress progress_of(std::string_view gid, const store::Locked& row) {
@@ -101,6 +111,13 @@ std::uint32_t branch_index(const core::Request& request, const std::string& bran
     for (std::uint32_t i = 0; i < request.branches.size(); ++i) {
         if (request.branches[i].branch_id == branch_id) return i;
     }
+    if (request.type == core::TransType::workflow) {
+        throw pg::SqlError("TD001",
+                           "the steps of workflow " + in_quotes(request.gid) + " cannot be skipped",
+                           "Field: branch_id",
+                           "They belong to its client, which decides what comes next; "
+                           "dtm_force_stop(gid) ends the workflow.");
+    }
     throw pg::SqlError(
         "TD001", "transaction " + in_quotes(request.gid) + " has no branch " + in_quotes(branch_id),
         "Field: branch_id", "dtm_explain(gid) lists its branches.");
@@ -152,7 +169,7 @@ std::string required(const std::optional<std::string>& value, const char* name) 
 }  // namespace
 
 void resume_transaction(const std::string& gid, Oid viewer, const std::string& role) {
-    const store::Locked row = lock_unfinished(gid, viewer, "resumed");
+    const store::Locked row = lock_for_order(gid, viewer, "resumed");
     if (!store::is_paused(row.attention)) {
         throw pg::SqlError("TD003", "transaction " + in_quotes(gid) + " is not paused", {},
                            "dtm_retry_now() takes up one that was put aside.");

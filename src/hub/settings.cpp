@@ -36,6 +36,12 @@ void define_defaults_of_transactions() {
                 &settings.max_retry_interval_s, 1, 86400 * 30, GUC_UNIT_S);
 }
 
+// Only superusers, and members of pg_read_all_settings, see the value.
+void secret_setting(const char* name, const char* text, char** variable) {
+    DefineCustomStringVariable(name, text, nullptr, variable, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+                               nullptr, nullptr, nullptr);
+}
+
 void define_coordinator_settings() {
     int_setting("dtm.sweep_interval",
                 "How often the coordinator looks for due transactions nobody told it about.",
@@ -69,7 +75,8 @@ void define_coordinator_settings() {
         "dtm.alert_retry_limit",
         "Consecutive errors of a branch or host at which the alert webhook is called; 0 never.",
         &settings.alert_retry_limit, 0, INT_MAX, 0);
-    string_setting("dtm.alert_webhook",
+    // Who knows the URL of a chat's webhook may write there.
+    secret_setting("dtm.alert_webhook",
                    "URL that is told of branches that keep failing and of dead hosts; empty: none.",
                    &settings.alert_webhook);
     string_setting("dtm.node_name", "Prefix of the gids that dtm_new_gid() makes; empty: none.",
@@ -81,13 +88,6 @@ void bool_setting(const char* name, const char* text, bool* variable, GucContext
                              nullptr);
 }
 
-// Who may read the files may speak for everybody, so their names are the superuser's business
-// alone.
-void secret_file_setting(const char* name, const char* text, char** variable) {
-    DefineCustomStringVariable(name, text, nullptr, variable, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
-                               nullptr, nullptr, nullptr);
-}
-
 void define_api_settings() {
     string_setting("dtm.http_listen",
                    "Address and port of the API server, e.g. 127.0.0.1:36789; empty: none.",
@@ -97,14 +97,15 @@ void define_api_settings() {
     string_setting("dtm.api_role",
                    "Role that owns transactions of API clients; empty: the owner of dtm's tables.",
                    &settings.api_role);
-    secret_file_setting("dtm.api_token_file",
-                        "File with the token that API clients must send; empty: none is asked for.",
-                        &settings.api_token_file);
-    secret_file_setting("dtm.api_tls_cert_file",
-                        "Certificate chain (PEM) of the API server; with the key: HTTPS only.",
-                        &settings.api_tls_cert_file);
-    secret_file_setting("dtm.api_tls_key_file", "Private key (PEM) of the API server.",
-                        &settings.api_tls_key_file);
+    // Who may read the files may speak for everybody, so their names are nobody's business.
+    secret_setting("dtm.api_token_file",
+                   "File with the token that API clients must send; empty: none is asked for.",
+                   &settings.api_token_file);
+    secret_setting("dtm.api_tls_cert_file",
+                   "Certificate chain (PEM) of the API server; with the key: HTTPS only.",
+                   &settings.api_tls_cert_file);
+    secret_setting("dtm.api_tls_key_file", "Private key (PEM) of the API server.",
+                   &settings.api_tls_key_file);
     bool_setting("dtm.api_admin", "The API server has the routes of operators, too.",
                  &settings.api_admin, PGC_SIGHUP);
     int_setting("dtm.http_max_connections", "Most connections the API server has open at a time.",

@@ -7,6 +7,14 @@ COMMENT ON FUNCTION dtm.install_barrier() IS
 'Makes the table dtm_barrier.barrier, or adopts the existing one of dtm''s clients. CREATE EXTENSION
 calls it. Error: 55000 the existing table has another shape; nothing is changed then.';
 SELECT dtm.install_barrier();
+COMMENT ON TABLE dtm.kv IS
+  'Topics and their subscribers, written by dtm_subscribe(), dtm_unsubscribe() and '
+  'dtm_drop_topic(); read dtm.topic. And where an adopted barrier table began.';
+COMMENT ON COLUMN dtm.kv.cat IS 'Kind of the entry: topics or barrier.';
+COMMENT ON COLUMN dtm.kv.k IS
+  'topics: name of the topic; barrier: adopted, when dtm_barrier.barrier was there before us.';
+COMMENT ON COLUMN dtm.kv.v IS
+  'topics: JSON text [{"url": …, "remark": …}, …]; barrier: the largest id at that time.';
 
 CREATE FUNCTION @extschema@.dtm_barrier(trans_type pg_catalog.text, gid pg_catalog.text,
     branch_id pg_catalog.text, op pg_catalog.text, barrier_id pg_catalog.text DEFAULT NULL)

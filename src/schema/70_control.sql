@@ -69,25 +69,28 @@ CREATE INDEX trans_finished ON dtm.trans ((COALESCE(finish_time, rollback_time))
   WHERE COALESCE(finish_time, rollback_time) IS NOT NULL;
 
 CREATE FUNCTION @extschema@.dtm_pause(gid pg_catalog.text DEFAULT NULL,
-    host pg_catalog.text DEFAULT NULL, reason pg_catalog.text DEFAULT NULL)
-  RETURNS pg_catalog.void
+    host pg_catalog.text DEFAULT NULL, reason pg_catalog.text DEFAULT NULL,
+    everything pg_catalog.bool DEFAULT false) RETURNS pg_catalog.void
   AS 'MODULE_PATHNAME', 'dtm_pause' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
+COMMENT ON FUNCTION
+  @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.bool) IS
 'Stops calls, durably, when this transaction commits: of one transaction (gid), to one host (host,
-e.g. http://stock:8080), or all of them (neither). Submits go on. A call of a paused transaction
-that is under way is forgotten and made again after dtm_resume(); calls to a paused host that are
-under way are waited for. Calls that stand in line for a place (dtm.stat_endpoint.waiting) are not
-made. dtm.attention lists what is kept back for longer than five seconds. Deadlines
-(timeout_to_fail) do not wait: what is over by then is undone after dtm_resume(). Errors: TD001 both
-are given, or no URL of a host, TD003 finished, paused or put aside already, TD004 unknown gid.';
+e.g. http://stock:8080), or all of them (everything => true). Submits go on. A call of a paused
+transaction that is under way is forgotten and made again after dtm_resume(); calls to a paused host
+that are under way are waited for. Calls that stand in line for a place (dtm.stat_endpoint.waiting)
+are not made. dtm.attention lists what is kept back for longer than five seconds. Deadlines
+(timeout_to_fail) do not wait: what is over by then is undone after dtm_resume(). Errors: TD001 none
+or more than one of gid, host and everything is given, or no URL of a host, TD003 finished, paused
+or put aside already, TD004 unknown gid.';
 
 CREATE FUNCTION @extschema@.dtm_resume(gid pg_catalog.text DEFAULT NULL,
-    host pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.void
+    host pg_catalog.text DEFAULT NULL, everything pg_catalog.bool DEFAULT false)
+  RETURNS pg_catalog.void
   AS 'MODULE_PATHNAME', 'dtm_resume' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.dtm_resume(pg_catalog.text, pg_catalog.text) IS
-'Takes back dtm_pause() with the same arguments. What waited for a host goes on within ten seconds,
-2000 a second where there are many. Errors: TD001 both are given, TD003 it is not paused, TD004
-unknown gid.';
+COMMENT ON FUNCTION @extschema@.dtm_resume(pg_catalog.text, pg_catalog.text, pg_catalog.bool) IS
+'Takes back dtm_pause() with the same gid, host or everything. What waited for a host goes on within
+ten seconds, 2000 a second where there are many. Errors: TD001 none or more than one of them is
+given, TD003 it is not paused, TD004 unknown gid.';
 
 CREATE FUNCTION @extschema@.dtm_skip(gid pg_catalog.text, branch_id pg_catalog.text,
     reason pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.text
@@ -95,8 +98,8 @@ CREATE FUNCTION @extschema@.dtm_skip(gid pg_catalog.text, branch_id pg_catalog.t
 COMMENT ON FUNCTION @extschema@.dtm_skip(pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
 'Counts the open operation of a branch as succeeded, without a further call: its action, or while
 the transaction is undone its compensation. For work that a person has done by hand. Returns the
-operation. Errors: TD001 no such branch, TD003 finished, or nothing of the branch is open, TD004
-unknown gid.';
+operation. Errors: TD001 no such branch, or a step of a workflow, TD003 finished, or nothing of the
+branch is open, TD004 unknown gid.';
 
 CREATE FUNCTION @extschema@.dtm_redirect(old_prefix pg_catalog.text, new_prefix pg_catalog.text,
     reason pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.void
@@ -171,9 +174,15 @@ COMMENT ON COLUMN dtm.transaction.last_error IS
 COMMENT ON COLUMN dtm.branch.last_error IS
   'Last answer that was not a success, and why it is not called now, if it is not.';
 
+COMMENT ON FUNCTION @extschema@.dtm_retry_now(pg_catalog.text) IS
+'Has a transaction that waits for its next attempt, or was put aside, taken up when this
+transaction commits. Attempts are kept. Returns false, and changes nothing, when no retry was
+waiting (it is due already, or delayed by its submit). Errors: TD003 finished, or paused
+(dtm_resume), TD004 unknown gid.';
+
 REVOKE ALL ON FUNCTION
-  @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_catalog.text),
-  @extschema@.dtm_resume(pg_catalog.text, pg_catalog.text),
+  @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.bool),
+  @extschema@.dtm_resume(pg_catalog.text, pg_catalog.text, pg_catalog.bool),
   @extschema@.dtm_skip(pg_catalog.text, pg_catalog.text, pg_catalog.text),
   @extschema@.dtm_redirect(pg_catalog.text, pg_catalog.text, pg_catalog.text),
   @extschema@.dtm_adopt(), dtm.own_identity(pg_catalog.bool), dtm.endpoints()

@@ -133,10 +133,25 @@ second submit of an unfinished gid with the same request returns the gid. Errors
 is wrong (DETAIL names the field by JSON path), TD002 the gid is in use by another request or a
 finished transaction, TD003 a workflow that is not prepared, 25006 read-only transaction or
 standby.';
+COMMENT ON FUNCTION
+  @extschema@.dtm_submit(pg_catalog.text, pg_catalog.jsonb[], pg_catalog.text, pg_catalog.jsonb) IS
+'Submits a global transaction as part of this transaction: when it commits, the coordinator drives
+it to its end (P1); when it rolls back, nothing is called (P2). trans_type: saga or msg. steps:
+made by dtm_step(). gid: NULL or an empty text has one made. options, a JSON object:
+timeout_to_fail (seconds until a saga that has not succeeded is rolled back; default never),
+retry_interval (seconds, default dtm.retry_interval), request_timeout (seconds per call, default
+dtm.request_timeout), retry_limit (saga: so many repetitions at once, then it is rolled back;
+default: retried for ever), concurrent (boolean: call all steps at the same time), delay (msg:
+seconds before the first call), branch_headers (object: HTTP headers of every call), protocol (http
+or json-rpc), exact_progress (boolean: write the row after every step). Returns the gid. Errors:
+TD001, TD002, 25006 as the other form; JSON paths refer to the arguments, e.g. $.steps[1].action
+(counted from 0).';
 COMMENT ON FUNCTION @extschema@.dtm_grant(pg_catalog.regrole, pg_catalog.text) IS
 'Gives a role the rights of a level, by GRANT: submit (prepare, submit, abort, and see one''s own
-transactions), observe (see those of all roles, dtm_check), admin (observe, and retry, stop, manage
-topics), barrier (the functions of a participant). Levels add up. Error: TD001 unknown level.';
+transactions), observe (see those of all roles, with payloads and headers, and dtm_check), admin
+(observe, and retry, stop, pause, skip, redirect, adopt, import, purge, manage topics: who has it
+can send payloads elsewhere), barrier (the functions of a participant). Levels add up. Error: TD001
+unknown level.';
 
 REVOKE ALL ON FUNCTION
   @extschema@.dtm_prepare(pg_catalog.jsonb),

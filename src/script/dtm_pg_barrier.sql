@@ -63,6 +63,7 @@ DECLARE
   fault text;
   c record;
   wanted text;
+  made text[] := '{}';
 BEGIN
   IF pg_catalog.current_schema() IS NULL THEN
     RAISE EXCEPTION 'no schema of search_path exists' USING ERRCODE = 'undefined_schema';
@@ -158,9 +159,11 @@ BEGIN
   ELSE
     IF to_regnamespace('dtm_barrier') IS NULL THEN
       CREATE SCHEMA dtm_barrier;
+      made := made || 'SCHEMA dtm_barrier'::text;
     END IF;
     IF to_regclass('dtm_barrier.barrier_seq') IS NULL THEN
       CREATE SEQUENCE dtm_barrier.barrier_seq;
+      made := made || 'SEQUENCE dtm_barrier.barrier_seq'::text;
     END IF;
     -- dtm's own table; create_time has a default here because old rows are found by it.
     CREATE TABLE dtm_barrier.barrier (
@@ -174,12 +177,29 @@ BEGIN
       create_time timestamp(0) with time zone DEFAULT now(),
       update_time timestamp(0) with time zone DEFAULT now(),
       CONSTRAINT uniq_barrier UNIQUE (gid, branch_id, op, barrier_id));
+    made := made || 'TABLE dtm_barrier.barrier'::text;
   END IF;
   -- Signs what the functions keep in a setting, because every role can SET that setting.
   IF to_regclass('dtm_barrier.state_key') IS NULL THEN
     CREATE TABLE dtm_barrier.state_key (key text NOT NULL);
     INSERT INTO dtm_barrier.state_key VALUES (gen_random_uuid()::text);
+    made := made || 'TABLE dtm_barrier.state_key'::text;
   END IF;
+  -- Default privileges may have opened what was made just now.
+  FOR c IN
+    SELECT DISTINCT o.what, coalesce(quote_ident(r.rolname), 'PUBLIC') AS grantee
+      FROM (SELECT 'SCHEMA dtm_barrier', nspowner, nspacl FROM pg_namespace
+             WHERE nspname = 'dtm_barrier'
+            UNION ALL
+            SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || oid::regclass,
+                   relowner, relacl
+              FROM pg_class WHERE relnamespace = 'dtm_barrier'::regnamespace)
+           AS o (what, owner, acl)
+     CROSS JOIN aclexplode(o.acl) AS a LEFT JOIN pg_roles AS r ON r.oid = a.grantee
+     WHERE o.what = ANY (made) AND a.grantee <> o.owner
+  LOOP
+    EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', c.what, c.grantee);
+  END LOOP;
   PERFORM set_config('search_path', path, true);
 END $install$;
 
@@ -1017,20 +1037,27 @@ COMMENT ON FUNCTION dtm_barrier_purge IS
   'Removes barrier rows that are older than that, or than dtm.barrier_retention (30 days; 0: '
   'never). It must exceed the longest life of a global transaction. Returns their number.';
 
--- PUBLIC loses what CREATE FUNCTION gave it just now; a function that was there keeps its grants.
+-- PUBLIC, and whoever default privileges name, loses what CREATE FUNCTION gave just now; a function
+-- that was there keeps its grants.
 DO $install$
 DECLARE
   f regprocedure;
+  grantee text;
 BEGIN
-  FOR f IN
-    SELECT p.oid FROM pg_catalog.pg_proc AS p
+  FOR f, grantee IN
+    SELECT DISTINCT p.oid, coalesce(pg_catalog.quote_ident(r.rolname), 'PUBLIC')
+      FROM pg_catalog.pg_proc AS p
+     CROSS JOIN pg_catalog.aclexplode(
+             coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS a
+      LEFT JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) a.grantee
      WHERE p.pronamespace OPERATOR(pg_catalog.=) ANY (
              ARRAY[pg_catalog.quote_ident(pg_catalog.current_schema()),
                    'dtm_barrier']::regnamespace[]::oid[])
        AND p.oid::text OPERATOR(pg_catalog.<>) ALL (pg_catalog.string_to_array(
              pg_catalog.current_setting('dtm_barrier.installed'), ' '))
+       AND a.grantee OPERATOR(pg_catalog.<>) p.proowner
   LOOP
-    EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+    EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', f, grantee);
   END LOOP;
 END $install$;
 

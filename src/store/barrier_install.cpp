@@ -69,12 +69,33 @@ LIMIT 1)");
     return faults.size() == 0 ? std::nullopt : std::optional(std::string(faults.text(0, 1)));
 }
 
+// Takes back what default privileges gave: who has TRIGGER on the table acts as its owner.
+void close_to_others(const char* what, const char* catalog_row) {
+    const pg::Rows grantees = pg::execute(
+        std::string("SELECT DISTINCT coalesce(quote_ident(r.rolname), 'PUBLIC')"
+                    " FROM (SELECT ") +
+        catalog_row +
+        ") o (owner, acl)"
+        // PUBLIC in any case: that writes the privileges down as those of the extension.
+        " CROSS JOIN LATERAL (VALUES (0::oid) UNION SELECT grantee FROM aclexplode(acl)) a (id)"
+        " LEFT JOIN pg_roles r ON r.oid = a.id WHERE a.id <> o.owner");
+    for (std::size_t i = 0; i < grantees.size(); ++i) {
+        pg::execute(std::string("REVOKE ALL ON ")
+                        .append(what)
+                        .append(" FROM ")
+                        .append(grantees.text(i, 1))
+                        .append(" CASCADE"));
+    }
+}
+
 void create_barrier_table() {
     if (!schema_exists("dtm_barrier")) {
         pg::execute("CREATE SCHEMA dtm_barrier");
         pg::execute(
             "COMMENT ON SCHEMA dtm_barrier IS"
             " 'The barrier of dtm''s clients and of dtm_pg.'");
+        close_to_others("SCHEMA dtm_barrier",
+                        "nspowner, nspacl FROM pg_namespace WHERE nspname = 'dtm_barrier'");
     }
     // DROP TABLE leaves it behind.
     pg::execute("CREATE SEQUENCE IF NOT EXISTS dtm_barrier.barrier_seq");
@@ -113,6 +134,11 @@ void create_barrier_table() {
         "COMMENT ON COLUMN dtm_barrier.barrier.create_time IS"
         " 'When; after dtm.barrier_retention the row is removed.'");
     pg::execute("COMMENT ON COLUMN dtm_barrier.barrier.update_time IS 'Not used.'");
+    close_to_others("SEQUENCE dtm_barrier.barrier_seq",
+                    "relowner, relacl FROM pg_class"
+                    " WHERE oid = 'dtm_barrier.barrier_seq'::regclass");
+    close_to_others("TABLE dtm_barrier.barrier",
+                    "relowner, relacl FROM pg_class WHERE oid = 'dtm_barrier.barrier'::regclass");
 }
 
 void depend_on_schema() {

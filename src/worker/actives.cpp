@@ -22,7 +22,7 @@ namespace {
 // Beyond this, waking up is left to the sweep: the queue stays small whatever waits in the table.
 constexpr std::size_t max_alarms = 100000;
 
-// How long a call to a paused host stays away: dtm_resume() tells nobody who waits for one.
+// How long a call to a paused host stays away: dtm_resume tells nobody who waits for one.
 // Each that comes back in vain costs a write of its row: so many, and no more.
 constexpr std::chrono::seconds pause_look{10};
 constexpr std::chrono::microseconds slot_width{500};

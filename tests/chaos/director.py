@@ -27,7 +27,7 @@ WEIGHTS = {
     "retried now": 5, "redirected": 2, "rows locked": 1,
     "coordinator killed behind lock": 5,
 }
-RESUME_HOST, RESUME_ALL = "select dtm_resume(host => %s)", "select dtm_resume()"
+RESUME_HOST, RESUME_ALL = "select dtm_resume(host => %s)", "select dtm_resume(everything => true)"
 UNFINISHED = "status not in ('succeed', 'failed')"
 
 
@@ -247,7 +247,7 @@ class Director:
         return self.order("select pg_reload_conf()")
 
     def everything_paused(self, r):
-        return self.stand(r.uniform(1, 6), "select dtm_pause()", RESUME_ALL)
+        return self.stand(r.uniform(1, 6), "select dtm_pause(everything => true)", RESUME_ALL)
 
     def host_paused(self, r):
         return self.stand(r.uniform(1, 8), "select dtm_pause(host => %s, reason => 'chaos')", RESUME_HOST,
@@ -306,7 +306,7 @@ class Director:
             if kind == "redirect":
                 main.sql("select dtm_redirect(%s, null)", name)
             else:
-                main.sql("select dtm_resume(host => %s)", name or None)
+                main.sql("select dtm_resume(host => %s, everything => %s)", name or None, not name)
         for gid, in main.sql("select gid from dtm.trans where attention like 'paused by%%'"):
             main.sql("select dtm_resume(gid => %s)", gid)
 

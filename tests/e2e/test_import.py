@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Json
 
+from barrier_table import error_of, house, new_database  # noqa: F401
 from cluster import wait_until
 from dtm_tables import Branch, Old
 
@@ -252,3 +253,30 @@ def test_transactions_from_before_the_installation_are_ours(own_cluster, session
     take(db)
     assert set(db.wait_all(gids).values()) == {"succeed"}
     assert db.q("select finding from dtm_check() where finding ~ 'calls nobody'") == []
+
+
+def test_tables_in_a_schema_of_our_name(house, new_database, session, one):  # noqa: F811
+    """dtm's own script makes schema dtm, where ours want to be: the error says how to move, and that works."""
+    db = session(house, new_database())
+    old = Old(db, "dtm").create()
+    gid = old.put("saga", "submitted", saga_step(one, "ps"), saga_step(one, "pp"))
+    error = error_of(db.q, "create extension dtm_pg")
+    assert error.sqlstate == "42P06" and "tables of a dtm server" in error.diag.message_primary
+    hint = error.diag.message_hint
+    places = [hint.index(part) for part in ("Stop every dtm server", "ALTER SCHEMA dtm RENAME TO dtm_server",
+                                            "CREATE EXTENSION dtm_pg", "SELECT * FROM dtm_import('dtm_server')")]
+    assert places == sorted(places)
+    db.q("alter schema dtm rename to dtm_server")
+    db.q("create extension dtm_pg")
+    assert db.one("select number from dtm_import('dtm_server') where outcome = 'taken'") == 1
+    db.wait(gid, "succeed")
+    assert one.sequence(gid) == ["02 action"]
+
+
+def test_another_schema_of_our_name(house, new_database, session):  # noqa: F811
+    db = session(house, new_database())
+    db.q("create schema dtm")
+    error = error_of(db.q, "create extension dtm_pg")
+    assert error.sqlstate == "42P06" and "ALTER SCHEMA dtm RENAME TO" in error.diag.message_hint
+    db.q("drop schema dtm")
+    db.q("create extension dtm_pg")

@@ -1,9 +1,11 @@
 """What people do to running transactions: wait, retry, stop, look."""
 import threading
+import uuid
 
 import psycopg
 import pytest
 
+from barrier_table import error_of
 from cluster import wait_until
 from dtm import step
 
@@ -190,3 +192,44 @@ def test_idle_consumes_no_xid(db, one):
         return db.one("select pg_snapshot_xmax(pg_current_snapshot())::text")
     wait_until(lambda: next_xid() == (db.q("select pg_sleep(3)"), next_xid())[1],
                "three seconds without a new xid")
+
+
+def test_the_url_of_the_alert_webhook_is_nobodys_business(own_cluster, session, one):
+    """Who knows the URL of a chat's webhook may write there."""
+    host = one.url("").rstrip("/")
+    own_cluster.reload(**{"dtm.alert_webhook": host.replace("://", "://me:word@") + "/hooks/secret?key=secret"})
+    db = session(own_cluster)
+    wait_until(lambda: "secret" in db.one("show dtm.alert_webhook"), "the setting is read")
+    finding = db.one("select finding from dtm_check() where subject = 'alerts'")
+    assert finding.endswith(f" to {host}")
+    db.q("create role watcher")
+    db.q("select dtm_grant('watcher', 'admin')")
+    db.q("set role watcher")
+    for look in ("show dtm.alert_webhook", "select current_setting('dtm.alert_webhook')"):
+        assert error_of(db.q, look).sqlstate == "42501"
+    assert db.q("select * from pg_settings where name = 'dtm.alert_webhook'") == []
+    assert db.one("select finding from dtm_check() where subject = 'alerts'") == finding
+    db.q("reset role")
+
+
+def test_transactions_of_a_role_that_is_gone_go_on_and_are_told(db, session, shared_cluster, one):
+    """A dump would have a bare number as their owner, which may be another role's elsewhere."""
+    role = f"leaver_{uuid.uuid4().hex[:8]}"
+    db.q(f"create role {role}")
+    db.q("select dtm_grant(%s::regrole, 'submit')", role)
+    number = db.one("select oid from pg_roles where rolname = %s", role)
+    db.q(f"set role {role}")
+    gid = db.saga(step(one.url("ongoing/a"), None, {}), retry_interval=1)
+    db.q("reset role")
+    db.q("select dtm_revoke(%s::regrole)", role)
+    db.q(f"drop role {role}")
+
+    def owners():
+        return db.q("select level, finding, remedy from dtm_check() where subject = 'owners'")[0]
+    level, finding, remedy = owners()
+    assert level == "warning" and f"{number} (1 transaction)" in finding
+    assert f"owner {number}" in db.explain(gid) and db.row(gid)["owner"] == str(number)
+    attempts = db.branch(gid)["attempts"]
+    db.wait_attempts(gid, attempts + 1)
+    db.q(remedy.partition(": ")[2].replace("'role'", "'postgres'").replace("number", str(number)))
+    assert db.row(gid)["owner"] == "postgres" and str(number) not in owners()[1]

@@ -197,7 +197,7 @@ def test_verbs_that_are_rolled_back_change_nothing(db, session, one):
         db.q("select dtm_pause(%s)", scene.gid)
         db.q("select dtm_pause(host => %s)", one.url(""))
         db.q("select dtm_redirect(%s, 'http://nowhere')", one.url(""))
-        db.q("select dtm_pause()")
+        db.q("select dtm_pause(everything => true)")
     db.passed_by(one)
     assert raw(db, scene.gid) == before and events(db, scene.gid) == []
     assert db.q("select * from dtm.control") == []
@@ -210,7 +210,10 @@ def orders(db):
     """Takes back what the test ordered."""
     yield
     for kind, name in db.q("select kind, name from dtm.control"):
-        db.q("select dtm_redirect(%s, null)" if kind == "redirect" else "select dtm_resume(host => %s)", name or None)
+        if kind == "redirect":
+            db.q("select dtm_redirect(%s, null)", name)
+        else:
+            db.q("select dtm_resume(host => %s, everything => %s)", name or None, not name)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -270,11 +273,11 @@ def test_a_pause_is_shown_and_does_not_hide_the_last_answer(db, orders, one):
 def test_a_pause_of_everything_is_shown(db, orders, one):
     before = db.saga(step(one.url("error/a"), None, {}), retry_interval=LONG)
     db.wait_attempts(before, 1)
-    db.q("select dtm_pause(reason => 'night')")
+    db.q("select dtm_pause(everything => true, reason => 'night')")
     gid = db.saga(step(one.url("ok/a"), None, {}))
     reason, remedy = wait_until(lambda: db.q("select reason, remedy from dtm.attention where gid = %s", gid),
                                 "a pause of some seconds is shown")[0]
-    assert reason.endswith("everything is paused by postgres: night") and "dtm_resume()" in remedy
+    assert reason.endswith("everything is paused by postgres: night") and "dtm_resume(everything => true)" in remedy
     assert db.q("select * from dtm.attention where gid = %s", before) == [], "it is not its time"
     assert db.q("select level, finding from dtm_check() where subject = 'orders'") == [
         ("warning", "paused: everything (paused by postgres: night)")]
@@ -371,7 +374,7 @@ def test_everything_is_paused_by_all_coordinators_through_restarts(own_cluster, 
     one.wait_calls(len(called), name=name)
     idle = db.saga(step(one.url("error/a", n=1), None, {}), retry_interval=1)
     db.wait_attempts(idle, 1)
-    db.q("select dtm_pause(reason => 'night')")
+    db.q("select dtm_pause(everything => true, reason => 'night')")
     stored = in_both_slices(db, own_cluster, lambda: db.saga(step(two.url("ok/a"), None, {})))
     one.release(name)
     for gid in called:  # the answers are taken, the next step is not begun
@@ -391,7 +394,7 @@ def test_everything_is_paused_by_all_coordinators_through_restarts(own_cluster, 
     assert [two.calls(gid=g) for g in stored + called] == [[]] * len(stored + called)
     db = session(own_cluster)
     db.gids = [idle, *called, *stored]
-    db.q("select dtm_resume()")
+    db.q("select dtm_resume(everything => true)")
     assert set(db.wait_all(db.gids).values()) == {"succeed"}
     assert all(len(one.calls(gid=g)) == 1 and len(two.calls(gid=g)) == 1 for g in called)
 

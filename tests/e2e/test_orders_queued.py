@@ -61,11 +61,11 @@ def test_a_paused_host_gets_only_what_is_in_flight(own_cluster, session, one, tw
 def test_everything_paused_means_the_line_too(own_cluster, session, one, two):
     db = session(own_cluster)
     line = Line(db, one)
-    db.q("select dtm_pause(reason => 'night')")
+    db.q("select dtm_pause(everything => true, reason => 'night')")
     line.wait_kept_back("everything is paused by postgres: night")
     line.let_in()
     assert len(line.calls()) == 2
-    db.q("select dtm_resume()")
+    db.q("select dtm_resume(everything => true)")
     assert set(db.wait_all(line.gids).values()) == {"succeed"}
     assert len(line.calls()) == 50
 
@@ -169,11 +169,11 @@ def test_a_paused_coordinator_hears_verbs(own_cluster, session, one):
     stopped, kept = [db.saga(step(one.url(f"hold/{name}"), None, {}), step(one.url("ok/b"), None, {}),
                              request_timeout=LONG) for _ in range(2)]
     one.wait_calls(2, name=name)
-    db.q("select dtm_pause()")
+    db.q("select dtm_pause(everything => true)")
     db.q("select dtm_force_stop(%s)", stopped)
     wait_until(lambda: db.one("select ring from dtm.stat_coordinator") == 0, "it has heard it")
     one.release(name)
     wait_until(lambda: "everything is paused" in (db.row(kept)["last_error"] or ""), "the second step is kept back")
-    db.q("select dtm_resume()")
+    db.q("select dtm_resume(everything => true)")
     db.wait(kept, "succeed")
     assert one.sequence(stopped) == ["01 action"] and one.sequence(kept) == ["01 action", "02 action"]

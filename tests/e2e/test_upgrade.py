@@ -150,6 +150,7 @@ def test_barrier_functions_come_with_the_update(old):
 
 
 def test_an_update_leads_to_what_a_new_installation_has(house, new_database, session, old):
+    old.q("comment on extension dtm_pg is 'as the control file of 0.1.0 says'")
     old.q(UPDATE)
     fresh = session(house, new_database(extension=True))
     assert version(old) == version(fresh) == "0.2.0"

@@ -1,0 +1,68 @@
+// See rights.hpp. Simple views can be written like their table, so they count, too.
+#include "store/rights.hpp"
+
+namespace dtm::store {
+
+namespace {
+
+std::vector<std::string> lines(const char* sql) {
+    const pg::SafeSearchPath path;
+    const pg::Rows rows = pg::execute(sql);
+    std::vector<std::string> found;
+    for (std::size_t i = 0; i < rows.size(); ++i) found.emplace_back(rows.text(i, 1));
+    return found;
+}
+
+}  // namespace
+
+std::vector<std::string> rights_of_others() {
+    // Services with a client of dtm write the barrier's table themselves; they need no trigger.
+    return lines(R"(
+WITH object AS (
+  SELECT c.oid::regclass::text AS name, c.relowner AS owner, c.relacl AS acl,
+         '{INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[] AS dangerous
+    FROM pg_class c WHERE c.relnamespace = to_regnamespace('dtm')
+  UNION ALL
+  SELECT c.oid::regclass::text, c.relowner, a.attacl, '{INSERT,UPDATE,REFERENCES}'
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+   WHERE c.relnamespace = to_regnamespace('dtm') AND a.attacl IS NOT NULL
+  UNION ALL
+  SELECT 'dtm_barrier.barrier', c.relowner, c.relacl, '{REFERENCES,TRIGGER}'
+    FROM pg_class c WHERE c.oid = to_regclass('dtm_barrier.barrier')
+  UNION ALL
+  SELECT 'schema dtm', n.nspowner, n.nspacl, '{CREATE}'
+    FROM pg_namespace n WHERE n.nspname = 'dtm'
+)
+SELECT format('%s: %s on %s', coalesce(r.rolname, 'PUBLIC'),
+              string_agg(DISTINCT a.privilege_type, ', '), o.name)
+  FROM object o CROSS JOIN LATERAL aclexplode(o.acl) a
+  LEFT JOIN pg_roles r ON r.oid = a.grantee
+ WHERE a.grantee <> o.owner AND a.privilege_type = ANY (o.dangerous)
+ GROUP BY r.rolname, o.name ORDER BY r.rolname, o.name)");
+}
+
+std::vector<std::string> code_on_tables() {
+    return lines(R"(
+SELECT code || ' of ' || relation::regclass
+  FROM (SELECT 'trigger ' || quote_ident(tgname), tgrelid FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL
+        SELECT 'rule ' || quote_ident(rulename), ev_class FROM pg_rewrite
+         WHERE rulename <> '_RETURN'
+        UNION ALL
+        SELECT 'foreign key ' || quote_ident(conname) || ' of ' || conrelid::regclass || ' to rows',
+               confrelid
+          FROM pg_constraint WHERE contype = 'f') c (code, relation)
+  JOIN pg_class r ON r.oid = c.relation
+ WHERE r.relnamespace = to_regnamespace('dtm') ORDER BY 1)");
+}
+
+std::vector<std::string> missing_owners() {
+    return lines(R"(
+SELECT format('%s (%s %s)', t.owner::oid, count(*),
+              CASE count(*) WHEN 1 THEN 'transaction' ELSE 'transactions' END)
+  FROM dtm.trans t WHERE t.next_cron_time IS NOT NULL OR t.attention IS NOT NULL
+ GROUP BY t.owner HAVING NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = t.owner)
+ ORDER BY t.owner)");
+}
+
+}  // namespace dtm::store
