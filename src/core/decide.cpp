@@ -6,6 +6,7 @@
 #include "core/round.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 namespace dtm::core {
@@ -44,6 +45,11 @@ Write needed_write(const Round& r) {
 
 Decision evaluate(const Request& request, State&& state, const Answer* answer, Time now,
                   const Policy& policy) {
+    // Without its branches everything would seem to be done.
+    if (state.branches.size() != request.branches.size()) {
+        throw std::logic_error("the state of transaction " + request.gid +
+                               " is not that of its request");
+    }
     Round r{.request = request, .policy = policy, .now = now, .out = {}};
     r.out.state = std::move(state);
     switch (request.type) {

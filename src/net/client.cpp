@@ -103,7 +103,18 @@ struct Client::Impl {
         thread.join();
     }
 
+    // Without memory the thread ends, and the other side hears of it: nobody knows which calls and
+    // answers were lost on the way.
     void run() noexcept {
+        try {
+            work();
+        } catch (const std::exception&) {
+            broken.store(true);
+            signal_eventfd(ready_fd);
+        }
+    }
+
+    void work() {
         Inbox in;
         std::vector<Reply> replies;
         bool more = false;
@@ -268,7 +279,7 @@ struct Client::Impl {
 
     std::atomic<std::uint64_t> submitted{0}, replied{0}, transport_errors{0}, connects{0};
     std::atomic<std::uint32_t> in_flight{0}, waiting{0};
-    std::atomic<bool> stopping{false};
+    std::atomic<bool> stopping{false}, broken{false};
 
     // After the constructor, the thread's own.
     Loop loop;
@@ -297,6 +308,9 @@ void Client::recall(std::vector<IdRange>& ids) {
 }
 
 void Client::drain(std::vector<Reply>& replies) {
+    if (impl_->broken.load()) {
+        throw std::runtime_error("the network thread has ended for want of memory");
+    }
     const std::lock_guard lock(impl_->outbox_mutex);
     move_all(impl_->outbox, replies);
     impl_->outbox_taken();

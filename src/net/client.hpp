@@ -109,7 +109,8 @@ public:
     // Takes back those that have not started, of the calls submitted so far: each gets a Reply that
     // says `recalled`. The vector is left empty.
     void recall(std::vector<IdRange>& ids);
-    // Appends all answers that have come so far.
+    // Appends all answers that have come so far. Throws std::runtime_error when the thread has
+    // ended, because there was no memory; the client is of no use any more.
     void drain(std::vector<Reply>& replies);
     // Readable while drain() or take_requests() has something to give.
     int ready_fd() const;

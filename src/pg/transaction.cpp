@@ -10,11 +10,16 @@ extern "C" {
 namespace dtm::pg {
 
 Transaction::Transaction() {
-    call([] {
-        SetCurrentStatementStartTimestamp();
-        StartTransactionCommand();
-        PushActiveSnapshot(GetTransactionSnapshot());
-    });
+    try {
+        call([] {
+            SetCurrentStatementStartTimestamp();
+            StartTransactionCommand();
+            PushActiveSnapshot(GetTransactionSnapshot());
+        });
+    } catch (...) {
+        AbortCurrentTransaction();  // there will be no object whose destructor does it
+        throw;
+    }
 }
 
 Transaction::~Transaction() {

@@ -28,6 +28,7 @@ constexpr std::chrono::milliseconds between_finished{10};
 constexpr int times_longer = 9;
 constexpr core::Seconds between_looks{60};
 constexpr core::Seconds after_a_lock{1};
+constexpr core::Seconds longest_wait{600};
 // Beyond so many that cannot be removed it is no accident of some rows.
 constexpr std::size_t most_kept = 1000;
 // A walk begins where the last one ended. Now and then it begins at the first row, for those that
@@ -57,9 +58,12 @@ core::Time retention_begins(core::Time now) {
 
 }  // namespace
 
-core::Time Housekeeping::due() const {
-    core::Time earliest = chores_[0].next;
-    for (const Chore& chore : chores_) earliest = std::min(earliest, chore.next);
+core::Time Housekeeping::due(core::Time now) const {
+    core::Time earliest = now + longest_wait;
+    for (const Chore& chore : chores_) {
+        // None waits for longer than that: else the clock was set back.
+        earliest = std::min(earliest, chore.next > now + longest_wait ? now : chore.next);
+    }
     return earliest;
 }
 
@@ -188,7 +192,7 @@ void Housekeeping::work(Chore& chore, core::Time now) {
 
 void Housekeeping::turn(core::Time now) {
     for (Chore& chore : chores_) {
-        if (chore.next <= now) work(chore, now);
+        if (chore.next <= now || chore.next > now + longest_wait) work(chore, now);
     }
 }
 

@@ -17,7 +17,7 @@ namespace dtm::worker {
 class Housekeeping {
 public:
     // When it wants to be called next.
-    core::Time due() const;
+    core::Time due(core::Time now) const;
     // Settings were read again.
     void look_now();
     // One batch. Trouble of its own is logged once and stops nobody (P14).

@@ -68,6 +68,20 @@ struct Started {  // a slot this launcher reserved
     UnixTime at{};
 };
 
+// The time of day when it was made, and from then on the time that has passed: delays end, whatever
+// is done to the clock.
+class SteadyClock {
+public:
+    UnixTime now() const {
+        return begin_ + std::chrono::duration_cast<std::chrono::microseconds>(
+                            std::chrono::steady_clock::now() - steady_begin_);
+    }
+
+private:
+    UnixTime begin_ = pg::now();
+    std::chrono::steady_clock::time_point steady_begin_ = std::chrono::steady_clock::now();
+};
+
 class Launcher {
 public:
     void turn(UnixTime now) {
@@ -77,7 +91,7 @@ public:
             list_databases(now);
             listed_at_ = now;
         }
-        if (first_turn_) adopt(slots);
+        if (first_turn_) adopt(slots, now);
         first_turn_ = false;
         take_announcements();
         probes_ = static_cast<int>(std::count_if(slots.begin(), slots.end(), [](const auto& slot) {
@@ -104,7 +118,7 @@ private:
     }
     void list_databases(UnixTime now);
     void take_announcements();
-    void adopt(const std::vector<hub::SlotView>& slots);
+    void adopt(const std::vector<hub::SlotView>& slots, UnixTime now);
     void watch(const std::vector<hub::SlotView>& slots, UnixTime now);
     void ended(const Started& started, const hub::SlotView& slot, UnixTime now);
     void start_missing(Oid oid, Database& database, const std::vector<hub::SlotView>& slots,
@@ -177,11 +191,10 @@ void Launcher::take_announcements() {
 }
 
 // Coordinators that an earlier launcher started go on undisturbed.
-void Launcher::adopt(const std::vector<hub::SlotView>& slots) {
+void Launcher::adopt(const std::vector<hub::SlotView>& slots, UnixTime now) {
     for (std::size_t i = 0; i < slots.size(); ++i) {
         if (slots[i].state != hub::SlotState::running) continue;
-        started_[static_cast<int>(i)] = {slots[i].database, slots[i].generation,
-                                         pg::from_timestamptz(slots[i].since)};
+        started_[static_cast<int>(i)] = {slots[i].database, slots[i].generation, now};
         const auto known = databases_.find(slots[i].database);
         if (known != databases_.end()) known->second.known = slots[i].serving;
     }
@@ -209,9 +222,9 @@ void Launcher::watch(const std::vector<hub::SlotView>& slots, UnixTime now) {
     }
     // Slots reserved by an earlier launcher that died before their process came.
     for (std::size_t i = 0; i < slots.size(); ++i) {
+        const auto age = std::chrono::abs(pg::now() - pg::from_timestamptz(slots[i].since));
         const bool stale = slots[i].state == hub::SlotState::starting &&
-                           !started_.contains(static_cast<int>(i)) &&
-                           now - pg::from_timestamptz(slots[i].since) > start_limit;
+                           !started_.contains(static_cast<int>(i)) && age > start_limit;
         if (stale) hub::free_slot(static_cast<int>(i), slots[i].generation);
     }
 }
@@ -314,8 +327,9 @@ bool Launcher::start(Oid oid, Database& database, int worker, UnixTime now) {
     hub::launcher_attach();
     const std::uint32_t wait_event = pg::wait_event(pg::WaitEvent::launcher);
     Launcher launcher;
+    const SteadyClock clock;
     for (;;) {
-        const UnixTime now = pg::now();
+        const UnixTime now = clock.now();
         launcher.turn(now);
         const long timeout = launcher.idle(now).count();
         pg::call([&] {

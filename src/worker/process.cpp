@@ -21,6 +21,7 @@ extern "C" {
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "storage/procsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/lsyscache.h"
@@ -28,6 +29,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <memory>
@@ -63,7 +65,9 @@ void fix_session_settings() {
 #if PG_VERSION_NUM >= 170000
     set("transaction_timeout", "0");
 #endif
-    set("lock_timeout", "500ms");  // shorter than deadlock_timeout: our workers give way
+    // Shorter than deadlock_timeout: our workers give way, not the sessions of others.
+    const int lock_ms = std::clamp(DeadlockTimeout / 2, 1, 500);
+    set("lock_timeout", (std::to_string(lock_ms) + "ms").c_str());
     set("row_security", "off");
     set("jit", "off");
     // Plans that are right for one row and for a thousand, whatever the statistics say.
@@ -166,20 +170,21 @@ bool keeps_house() { return hub::my_slot().worker == 0; }
 long idle_ms() {
     const long idle = coordinator->idle_ms();
     if (!keeps_house()) return idle;
+    const core::Time now = pg::now();
     const auto due =
-        std::chrono::ceil<std::chrono::milliseconds>(housekeeping->due() - pg::now()).count();
+        std::chrono::ceil<std::chrono::milliseconds>(housekeeping->due(now) - now).count();
     return std::clamp<long>(due, 0, idle);
 }
 
-bool turn(Trouble& trouble, TimestampTz& next_check) {
+bool turn(Trouble& trouble, std::chrono::steady_clock::time_point& next_check) {
     try {
-        const TimestampTz now = GetCurrentTimestamp();
-        if (now >= next_check) {
+        if (const auto steady = std::chrono::steady_clock::now(); steady >= next_check) {
             check_place();
-            next_check = now + USECS_PER_SEC;
+            next_check = steady + std::chrono::seconds{1};
         }
         coordinator->turn();
-        if (keeps_house() && pg::now() >= housekeeping->due()) housekeeping->turn(pg::now());
+        const core::Time now = pg::now();
+        if (keeps_house() && now >= housekeeping->due(now)) housekeeping->turn(now);
         trouble.over();
         return true;
     } catch (const pg::PgError& error) {
@@ -189,7 +194,9 @@ bool turn(Trouble& trouble, TimestampTz& next_check) {
         }
         trouble.report(error.what());
     } catch (const std::exception& error) {
-        trouble.report(error.what());
+        // Not the database's: what is in memory may be half changed. The table is the truth.
+        pg::log(WARNING, "dtm coordinator begins anew", error.what());
+        leave(hub::Leaving::unknown, 1);
     }
     return false;
 }
@@ -198,7 +205,7 @@ bool turn(Trouble& trouble, TimestampTz& next_check) {
     WaitEventSet* const wait_set = make_wait_set(coordinator->ready_fd());
     const std::uint32_t wait_event = pg::wait_event(pg::WaitEvent::coordinator);
     Trouble trouble;
-    TimestampTz next_check = 0;
+    std::chrono::steady_clock::time_point next_check;
     bool healthy = true;
     for (;;) {
         const long timeout = healthy ? idle_ms() : 1000;

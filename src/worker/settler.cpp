@@ -31,11 +31,14 @@ Settler::Blame Settler::blame_of(const pg::PgError& error) {
         default:
             break;
     }
-    const int category = ERRCODE_TO_CATEGORY(error.sqlstate());
-    return category == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
-                   category == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION)
-               ? Blame::everything
-               : Blame::row;
+    switch (ERRCODE_TO_CATEGORY(error.sqlstate())) {
+        case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+        case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+        case ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR):
+            return Blame::everything;
+        default:
+            return Blame::row;
+    }
 }
 
 void Settler::write(core::Time now) {

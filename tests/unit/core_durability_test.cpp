@@ -25,6 +25,14 @@ TEST(Durability, TheFastPathWritesOnce) {
     EXPECT_EQ(tx.state.durable_may_have_run, (Bits{true, true}));
 }
 
+// An empty list of branches would look like one of which every branch has succeeded.
+TEST(Durability, AStateThatIsNotOfItsRequestDecidesNothing) {
+    const Request request = saga(2);
+    State state = initial_state(request, Status::submitted, kStart);
+    state.branches.clear();
+    EXPECT_THROW((void)decide(request, state, Timer{}, kStart, Policy{}), std::logic_error);
+}
+
 TEST(Durability, ARollBackWritesTwice) {
     Drive tx(saga(3));
     tx.load();
