@@ -12,7 +12,7 @@ from collections import Counter
 
 import psycopg
 
-from cluster import wait_until
+from cluster import children, wait_until
 
 # How often, relative to each other.
 WEIGHTS = {
@@ -46,6 +46,7 @@ class Director:
         self.began = {}          # when a pause was carried out
         self.quiet = []          # (host or None for all, from, to): when nothing new may have arrived
         self.seconds = 0
+        self.killed = []         # (cluster, pid): each of them restarts all of its server's processes
 
     # --- time ---------------------------------------------------------------------------------------
 
@@ -64,10 +65,14 @@ class Director:
             while self.later and self.later[0][0] <= time.monotonic():
                 heapq.heappop(self.later)[2]()
             if strike <= time.monotonic():
-                kind = self.script.pop() if self.script else self.random.choices(list(WEIGHTS), WEIGHTS.values())[0]
-                self.strike(kind, random.Random(self.random.random()))
+                self.strike(self.next_kind(), random.Random(self.random.random()))
                 strike = time.monotonic() + self.random.uniform(0.2, 1.6)
             time.sleep(0.05)
+
+    def next_kind(self):
+        """Each once, then as the weights say; what could not be done comes again between the others."""
+        scripted = len(self.script) > 1 or self.script and self.random.random() < 0.5
+        return self.script.pop() if scripted else self.random.choices(list(WEIGHTS), WEIGHTS.values())[0]
 
     def strike(self, kind, r):
         if r.random() < 0.8:  # the others hit a server that may be recovering
@@ -75,6 +80,8 @@ class Director:
         name = kind.replace(" ", "_").replace("'", "")
         if getattr(self, name)(r) is not False:
             self.done[kind] += 1
+        elif not self.done[kind] and kind not in self.script:
+            self.script.insert(0, kind)
 
     # --- help ---------------------------------------------------------------------------------------
 
@@ -131,9 +138,11 @@ class Director:
         try:
             pid = r.choice(rows)[0]
             os.kill(pid, how)
-            return pid
         except ProcessLookupError:
             return False
+        if how == signal.SIGKILL:
+            self.killed.append((cluster, pid))
+        return pid
 
     def terminate_some(self, cluster, r):
         return bool(self.ask(cluster, "select pg_terminate_backend(pid) from pg_stat_activity where backend_type ="
@@ -247,10 +256,10 @@ class Director:
         return self.order("select pg_reload_conf()")
 
     def everything_paused(self, r):
-        return self.stand(r.uniform(1, 6), "select dtm_pause(everything => true)", RESUME_ALL)
+        return self.stand(r.uniform(1, 11), "select dtm_pause(everything => true)", RESUME_ALL)
 
     def host_paused(self, r):
-        return self.stand(r.uniform(1, 8), "select dtm_pause(host => %s, reason => 'chaos')", RESUME_HOST,
+        return self.stand(r.uniform(1, 14), "select dtm_pause(host => %s, reason => 'chaos')", RESUME_HOST,
                           r.choice(self.town.banks).host)
 
     def unfinished(self, r, most):
@@ -297,6 +306,8 @@ class Director:
         """Everybody lives, nothing is paused, no bank misbehaves."""
         for bank in self.town.banks:
             bank.calm_down()
+        for cluster, pid in self.killed:
+            wait_until(lambda c=cluster, p=pid: p not in children(c.postmaster.pid), f"{pid} is found dead")
         self.town.wait_ready()
         self.later.clear()
         for undo, params in list(self.standing):
@@ -304,11 +315,11 @@ class Director:
         main = self.town.main
         for kind, name in main.sql("select kind, name from dtm.control"):
             if kind == "redirect":
-                main.sql("select dtm_redirect(%s, null)", name)
+                self.order("select dtm_redirect(%s, null)", name)
             else:
-                main.sql("select dtm_resume(host => %s, everything => %s)", name or None, not name)
+                self.order("select dtm_resume(host => %s, everything => %s)", name or None, not name)
         for gid, in main.sql("select gid from dtm.trans where attention like 'paused by%%'"):
-            main.sql("select dtm_resume(gid => %s)", gid)
+            self.order("select dtm_resume(gid => %s)", gid)
 
     def wait_finished(self, timeout=180):
         """Until nothing is unfinished and no bank has anything under way."""

@@ -5,7 +5,9 @@ from datetime import datetime, timezone
 from director import WEIGHTS
 
 
-LATE = 4.0  # seconds: what a call may take that left before an order, and what it takes to be heard
+# Seconds: what a call may take that left before an order, and what it takes to be heard by a coordinator that may be
+# frozen. Some pauses of the director are longer.
+LATE = 8.0
 
 
 def clock(seconds):

@@ -181,17 +181,17 @@ class Town:
                 print(f"# {cluster.name}: {error}")
 
     def wait_ready(self):
-        """Both servers are up, and not about to restart after a crash."""
+        """Both servers are up, with their coordinators. Whoever was killed must have been found dead: from then on
+        the postmaster lets nobody in before the restart that it causes is over."""
         for cluster in (self.main, self.shops):
-            def ready(c=cluster):
-                try:
-                    first = c.sql("select pg_postmaster_start_time()", dbname="postgres")
-                    return first == c.sql("select pg_postmaster_start_time()", dbname="postgres")
-                except psycopg.Error:
-                    return False
-            wait_until(ready, f"{cluster.name} is quiet")
-        workers = int(self.main.sql("show dtm.workers")[0][0])
-        self.main.wait_coordinator(count=workers)
+            cluster.wait_ready()
+
+        def served():
+            try:
+                return len(self.main.coordinators()) == int(self.main.sql("show dtm.workers")[0][0])
+            except psycopg.Error:
+                return False
+        wait_until(served, "as many coordinators as there should be")
 
     def money(self):
         spent = self.main.sql("select coalesce(sum(amount), 0) from transfer where kind = 'msg'")[0][0]

@@ -149,8 +149,14 @@ class Cluster:
             shutil.chown(path, "postgres", "postgres")
 
     def reload(self, **changes):
+        """Returns when all processes have been told. The postmaster tells one after the other, sessions before
+        coordinators, and lets nobody in meanwhile: what a new session knows, all have been told."""
+        def loaded():
+            return self.sql("select pg_conf_load_time()", dbname="postgres")[0][0]
+        before = loaded()
         self.configure(**changes)
         os.kill(self.postmaster.pid, signal.SIGHUP)
+        wait_until(lambda: loaded() > before, "the settings are loaded")
 
     def start(self):
         with open(self.log, "ab") as log:

@@ -5,7 +5,7 @@ the server log. After every test the log of every cluster is read: a line that n
 """
 import signal
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -18,8 +18,9 @@ from cluster import Cluster  # noqa: E402
 from dtm import Dtm  # noqa: E402
 from service import Service  # noqa: E402
 
-# Retries after one second instead of ten; the alarm goes to participant `one`.
-FAST = {"dtm.retry_interval": 1, "dtm.request_timeout": 3}
+# Retries after one second instead of ten. A call takes milliseconds, and its timeout only comes where it must: a
+# machine that is busy with others may be away for seconds.
+FAST = {"dtm.retry_interval": 1, "dtm.request_timeout": 6}
 
 clusters, services, sessions = [], [], []
 
@@ -127,6 +128,11 @@ def module_cluster():
         yield cluster
 
 
+def end_transaction(dtm):
+    dtm.conn.rollback()
+    dtm.conn.autocommit = True
+
+
 @pytest.fixture
 def session():
     """Opens sessions, session(cluster, dbname=None); they are closed after the test, and what they left
@@ -136,13 +142,11 @@ def session():
         sessions.append(dtm)
         return dtm
     yield open_session
+    for action in (end_transaction, Dtm.stop_leftovers):  # no session waits for a lock of another
+        for dtm in sessions:
+            with suppress(psycopg.Error):  # the test took the server or the database away
+                action(dtm)
     for dtm in sessions:
-        try:
-            dtm.conn.rollback()
-            dtm.conn.autocommit = True
-            dtm.stop_leftovers()
-        except psycopg.Error:
-            pass  # the test took the server or the database away
         dtm.close()
     sessions.clear()
 

@@ -339,7 +339,8 @@ class Walk:
                 except queue.Empty:
                     return
                 try:
-                    if self.run(cluster, story, point, passage):
+                    # Once more for one that did not come: which ones do depends on who is how fast.
+                    if any(self.run(cluster, story, point, passage) for _ in range(2)):
                         killed.append(point)
                     else:
                         self.missed[story.__name__, point] += 1
@@ -359,4 +360,4 @@ class Walk:
         print(f"{story.__name__}: {len(killed)} kills at {len(set(killed))} points, "
               f"{planned - len(killed)} passages did not come, {seconds:.0f} s")
         assert not failures, "\n".join(failures)
-        assert planned and len(killed) >= planned * 2 / 3, f"only {len(killed)} of {planned} passages came"
+        assert killed and planned - len(killed) <= max(1, planned / 3), f"only {len(killed)} of {planned} passages came"

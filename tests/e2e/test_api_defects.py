@@ -182,10 +182,10 @@ def test_d07_texts_of_any_length(api, one):
 
 def test_d08_the_timeout_that_applied_is_named(api, one, reloaded):
     """dtm: Timeout after 0 seconds."""
-    reloaded(timeout_to_fail=2)
+    reloaded(timeout_to_fail=4)
     gid = tcc(api, one)
     api.wait(gid, "failed")
-    assert api.transaction(gid)["rollback_reason"] == "Timeout after 2 seconds"
+    assert api.transaction(gid)["rollback_reason"] == "Timeout after 4 seconds"
 
 
 # --- the answer that waits -------------------------------------------------------------------------
@@ -378,11 +378,11 @@ def test_d32_what_submit_says_is_kept(api, one):
 def test_d33_a_submitted_one_is_not_taken_twice(api, one):
     """dtm: the cron picks it up while the submit's own round is running."""
     gate = api.new_gid("gate")
-    options = {"retry_interval": 1, "timeout_to_fail": 1, "request_timeout": 60}
+    options = {"retry_interval": 1, "timeout_to_fail": 4, "request_timeout": 60}
     gid = msg(api, one.url(f"hold/{gate}"), op="prepare", query_prepared=one.url("ok/q"), **options)
     msg(api, one.url(f"hold/{gate}"), gid=gid, **options)
     one.wait_calls(1, gid=gid)
-    later = msg(api, one.url("ok/a"), custom_data='{"delay":3}')
+    later = msg(api, one.url("ok/a"), custom_data='{"delay":6}')
     api.wait(later, "succeed")
     assert one.sequence(gid) == ["01 action"]
     one.release(gate)

@@ -15,7 +15,7 @@ def branch(gid, number, data=""):
 
 def test_a_transaction_has_a_thousand_branches_at_most(api):
     gid = api.new_gid("many")
-    api.done("prepare", gid=gid, trans_type="tcc")
+    api.done("prepare", gid=gid, trans_type="tcc", timeout_to_fail=1000)
     for n in range(1000):
         api.done("registerBranch", branch(gid, n))
     said = api.refused(500, "the limits are 1000", "registerBranch", branch(gid, 1000))
@@ -27,7 +27,7 @@ def test_a_transaction_has_a_thousand_branches_at_most(api):
 
 def test_branches_have_eight_megabytes_at_most(api):
     gid = api.new_gid("fat")
-    api.done("prepare", gid=gid, trans_type="tcc")
+    api.done("prepare", gid=gid, trans_type="tcc", timeout_to_fail=1000)
     answers = [api.post("registerBranch", branch(gid, n, "x" * (MIB - 1000))).status for n in range(12)]
     assert answers.count(200) == 9 and answers[-3:] == [500] * 3, answers
     api.done("abort", gid=gid, trans_type="tcc")
@@ -59,7 +59,7 @@ def test_an_answer_that_is_too_large_is_refused(api, one):
 
 def test_a_lock_of_somebody_keeps_only_its_transaction_waiting(api, session, api_cluster, one):
     gid = api.new_gid("held")
-    api.done("prepare", gid=gid, trans_type="tcc")
+    api.done("prepare", gid=gid, trans_type="tcc", timeout_to_fail=1000)
     holder = session(api_cluster, autocommit=False)
     holder.q("select 1 from dtm.trans where gid = %s for update", gid)
     answers = []
@@ -78,7 +78,7 @@ def test_a_lock_of_somebody_keeps_only_its_transaction_waiting(api, session, api
         others += 1
     thread.join()
     assert [a.status for a in answers] == [500, 500] and "locked" in answers[0].message, answers
-    assert others > 20, "each of them would have waited behind the lock"
+    assert others > 5, "each of them would have waited behind the lock"
     holder.conn.rollback()
     api.done("abort", gid=gid, trans_type="tcc")
     api.wait(gid, "failed")

@@ -255,8 +255,9 @@ def test_whoever_waits_for_a_killed_coordinator_is_told(server, session, one, bl
         gid = one.wait_calls(1, name=gate)[0].gid
         api.db.close()
         blow(api.cluster)
-        with pytest.raises((OSError, http.client.HTTPException)):
+        with pytest.raises((OSError, http.client.HTTPException)) as told:
             waiting.result(60)
+        assert not isinstance(told.value, TimeoutError), "nobody was told"
     one.release(gate)
     again(api, session).wait(gid, "succeed")
 

@@ -111,7 +111,7 @@ def test_housekeeping_leaves_children_and_traps_alone(house, conn):
     wait_until(lambda: rows_of(conn, "old") == 0, "the old row to go")
     assert rows_of(conn, "kid") == 1
 
-    insert_old(conn, "kept")
+    insert_old(conn, "kept", age="29 days 12 hours")    # not old before the settings say so
     conn.execute("set role svc")
     trap(conn)
     conn.execute("reset role")

@@ -260,9 +260,9 @@ def test_drop_extension_while_rows_are_removed(house, new_database, session, one
         with_extension(house, name)
         with house.connect(name) as conn:
             conn.execute("set lock_timeout = '30 s'")
-            insert_old(conn, "old", count=20000)
+            insert_old(conn, "old", count=200_000)
             house.reload()
-            wait_until(lambda: rows_of(conn, "old") < 20000, "it has begun")
+            wait_until(lambda: rows_of(conn, "old") < 200_000, "it has begun")
             conn.execute("drop extension dtm_pg")
             assert made_by == "extension" or rows_of(conn, "old") > 0
         house.wait_no_coordinator(name)
@@ -334,15 +334,12 @@ def test_a_locked_table_stops_nobody(house, db, one):
 
 
 def test_a_row_that_somebody_holds_stops_nobody(house, db, one):
-    looked(house, db)
+    for gid in ("held", "old"):
+        insert_old(db.conn, gid, age="20 days")
     begin = house.log_size()
     with house.connect(db.dbname, autocommit=False) as holder:
-        for gid in ("held", "old"):
-            insert_old(holder, gid)
-        holder.execute("lock table dtm_barrier.barrier in share row exclusive mode")
-        holder.commit()
         holder.execute("select from dtm_barrier.barrier where gid = 'held' for update")
-        house.reload()
+        house.reload(dtm__barrier_retention=10 * DAYS)
         wait_until(lambda: warnings(house, begin), "the coordinator gives up waiting")
         db.passed_by(one)
         holder.rollback()

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 
 import psycopg
@@ -69,13 +70,13 @@ def hiccups(cluster, length=0.03):
                         os.kill(pid, signal.SIGSTOP)
                         time.sleep(length)
                         os.kill(pid, signal.SIGCONT)
-    thread = threading.Thread(target=hiccup)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(hiccup)
+        try:
+            yield
+        finally:
+            over.set()
+        running.result()
 
 
 @pytest.mark.parametrize("disturbed", [nullcontext, hiccups], ids=["smooth", "hiccups"])
@@ -117,7 +118,7 @@ def test_databases_without_the_extension_take_no_places(crowded, session, one):
     began = crowded.log_size()
     crowded.restart()
     db = session(crowded, "served")
-    db.wait(db.saga(step(one.url("ok/a"), None, {})), "succeed", timeout=30)
+    db.wait(db.saga(step(one.url("ok/a"), None, {})), "succeed")
     wait_looked_at(crowded, empty, before)
     warnings = [line for line in crowded.log_text(began).splitlines() if "WARNING:" in line]
     assert not warnings, "nothing is wrong with databases that have no extension"

@@ -1,6 +1,7 @@
 """A host that accepts and never answers, or is not there: it delays only who needs it (P8). The circuit
 breaker of such a host opens, tries again from time to time, and closes when the host is back."""
 import json
+import re
 
 import pytest
 
@@ -47,6 +48,11 @@ def outages_told(alarm, name, service):
     return [a for a in told if a["error"].startswith(service.url("")[:-1] + " answers nobody: ")]
 
 
+def plain(error):
+    """What curl says, without the milliseconds that it took: they differ from call to call."""
+    return re.sub(r" after \d+ ms", "", error)
+
+
 def unfinished(db, gids):
     return db.one("select count(*) from dtm.trans where gid = any(%s) and status = 'submitted'", gids)
 
@@ -55,7 +61,7 @@ def stream(db, service, gids_of_dead, count=100):
     """Live sagas one after the other: each ends, and no dead one has."""
     for _ in range(count):
         gid = db.saga(step(service.url("ok/a"), None, {}), step(service.url("ok/b"), None, {}))
-        db.wait(gid, "succeed", timeout=30)
+        db.wait(gid, "succeed")
     assert unfinished(db, gids_of_dead) == len(gids_of_dead)
 
 
@@ -76,14 +82,15 @@ def test_a_breaker_opens_tries_and_closes(own_cluster, session, dead, one):
     db = session(own_cluster)
     name = db.new_gid("dead")
     gids = crowd(db, dead.url(f"never/{name}"), 1000, request_timeout=1)
-    seen = wait_breaker(db, dead, "open")
-    assert seen["errors_in_a_row"] >= 10 and seen["last_error"] and seen["next_probe"].total_seconds() > 0
+    seen = wait_until(lambda: (e := endpoint(db, dead)) and e["breaker"] == "open"
+                      and e["next_probe"].total_seconds() > 0 and e, "it is open, and a probe will come")
+    assert seen["errors_in_a_row"] >= 10 and seen["last_error"]
     stream(db, one, gids)
     wait_breaker(db, dead, "half_open")
     seen = wait_until(lambda: (e := endpoint(db, dead))["deferred"] >= 1000 and e, "all were kept back")
     # A transaction that is kept back is not tried: what the rows count is what was called.
     tried = db.one("select sum(attempts) from dtm.branch where gid = any(%s)", gids)
-    assert tried <= len(dead.calls())
+    wait_until(lambda: len(dead.calls()) >= tried, "each has arrived")
     assert db.one("select count(*) from dtm.branch where gid = any(%s) and errors > attempts", gids) == 0
     dead.set_mode(name, "ok")
     assert set(db.wait_all(gids).values()) == {"succeed"}
@@ -113,12 +120,12 @@ def test_more_hang_for_long_than_the_coordinator_holds(own_cluster, session, dea
     stream(db, one, gids)
     many = [db.saga(step(one.url("ok/a"), None, {}), step(one.url("ok/b"), None, {})) for _ in range(200)]
     assert set(db.wait_all(many).values()) == {"succeed"}
-    seen = wait_until(lambda: (e := endpoint(db, dead)).get("deferred", 0) >= 900 and e, "the others went back")
-    assert (seen["breaker"], seen["in_flight"] + seen["waiting"]) == ("closed", 33)
+    wait_until(lambda: (e := endpoint(db, dead)).get("deferred", 0) >= 900
+               and (e["breaker"], e["in_flight"] + e["waiting"]) == ("closed", 33), "the others went back")
     assert db.one("select max(active) from dtm.stat_coordinator") <= 100
-    assert len(dead.calls()) == 33
-    kept = db.q("select attempts, errors, last_error from dtm.branch where gid = any(%s)"
-                " and last_error is not null", gids)
+    assert len(dead.wait_calls(33)) == 33
+    kept = wait_until(lambda: db.q("select attempts, errors, last_error from dtm.branch where gid = any(%s)"
+                                   " and last_error is not null", gids), "the rows say why")
     assert {row[:2] for row in kept} == {(0, 0)} and all("too many calls wait" in row[2] for row in kept)
     dead.release(name)
     assert set(db.wait_all(gids).values()) == {"succeed"}
@@ -137,12 +144,13 @@ def test_a_refused_port_opens_it_and_uses_nothing_up(own_cluster, session, dead,
     stream(db, one, gids, count=20)
     wait_until(lambda: endpoint(db, dead)["deferred"] >= 300, "calls were kept back again and again")
     assert unfinished(db, limited) == 20
-    calls = endpoint(db, dead)["calls"]
-    assert db.one("select sum(attempts) from dtm.branch where gid = any(%s)", gids + limited) <= calls + 1
+    # The view is some time behind the rows; what is kept back is far more than the calls of a minute.
+    spent = db.one("select sum(attempts) from dtm.branch where gid = any(%s)", gids + limited)
+    wait_until(lambda: endpoint(db, dead)["calls"] >= spent, "an attempt is a call")
     wait_until(lambda: outages_told(one, "alert-of-the-dead", dead), "somebody is told")
-    warned = {c.body for c in one.calls(name="alert-of-the-dead")}
-    assert len(warned) == len(one.calls(name="alert-of-the-dead")), "each is told once"
-    assert len(warned) <= calls / 3
+    warned = [c.body for c in one.calls(name="alert-of-the-dead")]
+    assert len(warned) == len(set(warned)), "each is told once"
+    wait_until(lambda: endpoint(db, dead)["calls"] >= 3 * len(warned), "nobody is told before the third call")
     dead.start()
     assert set(db.wait_all(gids + limited).values()) == {"succeed"}
     wait_breaker(db, dead, "closed")
@@ -151,7 +159,7 @@ def test_a_refused_port_opens_it_and_uses_nothing_up(own_cluster, session, dead,
 def test_any_answer_is_an_answer(own_cluster, session, dead):
     """A host that says 500 lives: each transaction goes its own way."""
     db = session(own_cluster)
-    gids = crowd(db, dead.url("error/a"), 50, retry_interval=LONG)
+    gids = crowd(db, dead.url("error/a"), 50, retry_interval=LONG, request_timeout=LONG)
     for gid in gids:
         db.wait_attempts(gid, 1)
     seen = wait_until(lambda: (e := endpoint(db, dead)) and e["calls"] == 50 and e, "all are counted")
@@ -198,28 +206,30 @@ def test_an_outage_is_told_once_and_shown_as_long_as_it_lasts(own_cluster, sessi
         dead.kill()
         first = crowd(db, dead.url("ok/a"), 3, retry_interval=LONG)
         wait_breaker(db, dead, "open", "half_open")
-        gids = crowd(db, dead.url("ok/a"), 30, retry_interval=LONG)
+        gids = crowd(db, dead.url("ok/a"), 200, retry_interval=LONG)
         wait_until(lambda n=outages: len(outages_told(one, name, dead)) == n, "the outage is told")
         told = outages_told(one, name, dead)[-1]
         assert told["gid"] in first + gids and told["branch"] == dead.url("ok/a")
         assert told["status"] == "submitted" and told["retry_count"] >= 5
         seen = endpoint(db, dead)
-        assert told["error"].endswith(seen["last_error"])
+        error = plain(seen["last_error"])
+        assert plain(told["error"]).endswith(error)
         wait_until(lambda n=seen["errors_in_a_row"]: endpoint(db, dead)["errors_in_a_row"] >= n + 2, "probes fail")
         assert len(outages_told(one, name, dead)) == outages, "once, whatever the number of probes and transactions"
-        kept = db.q("select gid, reason, remedy from dtm.attention where gid = any(%s)", gids)
-        assert len(kept) >= 20, "all but those that were probes"
+        kept = wait_until(lambda g=gids: len(rows := db.q("select gid, reason, remedy from dtm.attention"
+                                                          " where gid = any(%s)", g)) >= 100 and rows,
+                          "all but those that were probes")
         for gid, reason, remedy in kept:
             assert reason.startswith("01 action is kept back since ") and f"dtm_retry_now('{gid}')" in remedy
             assert f"the circuit breaker of {dead.url('')[:-1]} is open after " in reason
-            assert reason.endswith(seen["last_error"])
-        assert dead.url("")[:-1] in check() and check().startswith("warning: ") and seen["last_error"] in check()
+            assert plain(reason).endswith(error)
+        checked = plain(check())
+        assert dead.url("")[:-1] in checked and checked.startswith("warning: ") and error in checked
         # Any one of them may have become the next probe in the meantime, and then waits for its own next attempt.
-        explained = [db.explain(gid) for gid, _, _ in kept]
+        explained = [db.explain(gid) for gid, _, _ in kept[:100]]
         assert sum("is kept back: the circuit breaker of " in text for text in explained) >= 10, explained[0]
         dead.start()
-        for gid in first + gids:
-            db.q("select dtm_retry_now(%s)", gid)
+        db.each_open("retry_now", first + gids)
         assert set(db.wait_all(first + gids).values()) == {"succeed"}
         wait_until(lambda: check() == "ok: none is open", "it is over")
         assert db.q("select * from dtm.attention") == []

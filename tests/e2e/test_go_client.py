@@ -74,7 +74,8 @@ def test_saga_with_orders(place, go):
         a, b, c, d = place.accounts(100, 100, 0, 0)
         steps = [go.step("out", a, 30), go.step("out", b, 20), go.step("in", c, 30),
                  go.step("in", d, 20, fault="fail" if refused else None)]
-        gid = go.good("saga", steps=steps, orders={2: [0, 1], 3: [0, 1]}, options={"concurrent": True, **SOON})
+        gid = go.good("saga", steps=steps, orders={2: [0, 1], 3: [0, 1]},
+                      options={"concurrent": True, "request_timeout": 60})
         place.wait(gid, "failed" if refused else "succeed")
         assert place.balances(a, b, c, d) == balances
         first, second = (set(go.calls(gid)[i:i + 2]) for i in (0, 2))
@@ -97,8 +98,9 @@ def test_saga_again(place, go, ab):
 # --- message ---------------------------------------------------------------------------------------
 
 def message(go, ab, local_fault="", into=None, **fields):
-    """The local transaction takes 30 from the first account, the message gives them to the second."""
-    fields.setdefault("options", {"timeout_to_fail": 2, **SOON})
+    """The local transaction takes 30 from the first account, the message gives them to the second. A client that
+    dies leaves it to the coordinator to ask, which must not overtake the commit."""
+    fields.setdefault("options", {"timeout_to_fail": 4 if local_fault == "die" else 1000, **SOON})
     return go.run("msg", steps=[go.step("in", ab[1], **(into or {}))], query=go.url("query"),
                   local={"account": ab[0], "amount": -30, "fault": local_fault}, **fields)
 
@@ -142,7 +144,7 @@ def test_message_with_trouble(place, go, ab, fault):
 @each_fault
 def test_message_whose_query_has_trouble(place, go, ab, fault):
     gid, _ = go.run("msg", steps=[go.step("in", ab[1])], query=go.url("query", **fault),
-                    local={"account": ab[0], "amount": -30, "fault": "die"}, options={"timeout_to_fail": 1, **SOON})
+                    local={"account": ab[0], "amount": -30, "fault": "die"}, options={"timeout_to_fail": 4, **SOON})
     place.wait(gid, "succeed")
     assert place.balances(*ab) == [70, 30]
 
@@ -155,10 +157,9 @@ def test_message_without_a_query(place, go, ab):
 
 
 def test_message_with_a_delay(place, go, ab):
-    gid = go.good("msg", steps=[go.step("in", ab[1])], delay=2)
-    assert go.calls(gid) == [""]
-    place.wait(gid, "succeed")
-    assert place.balances(*ab) == [100, 30]
+    later, soon = (go.good("msg", steps=[go.step("in", ab[1])], delay=delay) for delay in (1000, 1))
+    place.wait(soon, "succeed")
+    assert place.balances(*ab) == [100, 30] and go.calls(later) == [""]
 
 
 def test_message_to_a_topic(place, go, ab):

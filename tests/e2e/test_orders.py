@@ -410,6 +410,12 @@ def test_orders_reach_all_coordinators_and_outlive_them(own_cluster, session, on
     for gid in paused:
         db.wait_attempts(gid, 1)
         db.q("select dtm_pause(%s)", gid)
+
+    def calls_of_the_paused():
+        """Settled ones: the second may have been under way when the first was seen."""
+        calls = [len(one.calls(gid=g)) for g in paused]
+        return calls == [db.row(g)["attempts"] for g in paused] and calls
+    before_all = wait_until(calls_of_the_paused, "what was under way is settled")
     for again in (False, True):
         kept = in_both_slices(db, own_cluster, lambda: db.saga(step(two.url("ok/a"), None, {})), each=1)
         sent = in_both_slices(db, own_cluster, lambda: db.saga(step(one.url("ok/old"), None, {})), each=1)
@@ -424,7 +430,7 @@ def test_orders_reach_all_coordinators_and_outlive_them(own_cluster, session, on
                 db.q("select pg_terminate_backend(%s)", pid)
             own_cluster.wait_coordinator(count=2, other_than=before)
     assert [db.status(g) for g in paused] == ["submitted"] * len(paused)
-    assert [len(one.calls(gid=g)) for g in paused] == [db.row(g)["attempts"] for g in paused]
+    assert calls_of_the_paused() == before_all
 
 
 def test_events_name_the_session_user(db, session, shared_cluster, orders, one):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster import wait_until
+from cluster import DEADLINE, free_port, wait_until
 from dtm import step
 
 LONG = 1000  # seconds: nothing happens because of it during a test
-SOON = 30    # seconds: far more than it takes, far less than what the others wait for
+SOON = 50    # seconds: far more than it takes, far less than what the others wait for
 
 # Finished sagas whose timeouts lie far ahead; 110000 fill the coordinator's list of alarms.
 CROWD = int(os.environ.get("DTM_CROWD", 3000))
@@ -65,7 +65,7 @@ def test_a_row_that_cannot_be_written_stops_no_other(own_cluster, session, one):
     bad = one_is_poisoned(db, one)
     db.q("drop trigger poison on dtm.trans")
     db.q("select dtm_retry_now(%s)", bad)
-    db.wait(bad, "succeed", timeout=75)  # it rests for a minute
+    db.wait(bad, "succeed", timeout=120)  # it rests for a minute
     assert one.effects(bad) == ["01 action"]
 
 
@@ -112,20 +112,20 @@ def test_a_waiting_session_holds_up_neither_ddl_nor_submits(db, session, shared_
     name = db.new_gid("gate")
     gid = db.saga(step(one.url(f"hold/{name}"), None, {}), request_timeout=LONG)
     waiter, ddl, client = (session(shared_cluster) for _ in range(3))
-    waiting, answer = in_background(lambda: waiter.one("select dtm_wait(%s, '60 s')", gid))
+    waiting, answer = in_background(lambda: waiter.one("select dtm_wait(%s, '10 min')", gid))
     wait_until(lambda: db.one("select wait_event_type from pg_stat_activity where pid = %s",
                               waiter.conn.info.backend_pid) == "Extension", "the waiter waits")
 
     ddl.q("begin")
-    ddl.q("set local lock_timeout = '20 s'")
+    ddl.q("set local lock_timeout = '60 s'")
     ddl.q("lock table dtm.trans in access exclusive mode")
     submitting, submitted = in_background(lambda: client.saga(step(one.url("ok/a"), None, {})))
     wait_until(lambda: db.one("select count(*) from pg_locks where not granted and pid = %s",
                               client.conn.info.backend_pid), "the submit stands behind the lock")
     ddl.q("commit")
-    submitting.join(20)
+    submitting.join(DEADLINE)
     assert submitted, "the submit is held up"
-    client.wait(submitted[0], "succeed", timeout=20)
+    client.wait(submitted[0], "succeed")
 
     assert waiting.is_alive(), "the waiter still waits"
     one.release(name)
@@ -152,10 +152,10 @@ def test_a_timeout_comes_however_many_lie_behind_it(db, one):
                == CROWD, f"{CROWD} sagas end", timeout=60 + CROWD / 200)
     assert one.query("select count(*) from call where name = 'crowd'")[0][0] >= CROWD
     steps = step(one.url("ok/a"), one.url("ok/u"), {}), step(one.url("ongoing/b"), one.url("ok/u"), {})
-    late = [db.saga(*steps, timeout_to_fail=3, retry_interval=interval) for interval in (1, LONG)]
+    late = [db.saga(*steps, timeout_to_fail=6, retry_interval=interval) for interval in (1, LONG)]
     # With a call in flight the row says nothing, nobody answers, and only the timer in memory tells.
     name = db.new_gid("gate")
-    busy = db.saga(steps[0], step(one.url(f"hold/{name}"), one.url("ok/u"), {}), timeout_to_fail=3, request_timeout=90)
+    busy = db.saga(steps[0], step(one.url(f"hold/{name}"), one.url("ok/u"), {}), timeout_to_fail=6, request_timeout=90)
     wait_until(lambda: db.status(busy) == "aborting", "its timeout decides while the call hangs", timeout=SOON)
     one.release(name)
     for gid in late + [busy]:
@@ -170,15 +170,15 @@ def test_a_timeout_comes_however_many_lie_behind_it(db, one):
 def silent_host():
     """Accepts every connection and never says a word."""
     with socket.socket() as host:
-        host.bind(("127.0.0.1", 0))
+        host.bind(("127.0.0.1", free_port()))
         host.listen(1024)
         yield f"http://127.0.0.1:{host.getsockname()[1]}/"
 
 
 def test_a_silent_host_delays_only_its_own(db, silent_host, one):
-    dead = [db.saga(step(silent_host, None, {}), request_timeout=30, retry_interval=LONG) for _ in range(300)]
+    dead = [db.saga(step(silent_host, None, {}), request_timeout=LONG, retry_interval=LONG) for _ in range(300)]
     wait_until(lambda: db.one("select sum(in_flight) from dtm.stat_coordinator where datname = current_database()")
                >= 100, "as many calls hang as one host may have")
     live = [db.saga(step(one.url("ok/a"), None, {}), step(one.url("ok/b"), None, {})) for _ in range(20)]
-    assert set(db.wait_all(live, timeout=20).values()) == {"succeed"}
+    assert set(db.wait_all(live).values()) == {"succeed"}
     assert {s for s, in db.q("select distinct status from dtm.trans where gid = any(%s)", dead)} == {"submitted"}
