@@ -142,14 +142,14 @@ def test_a_role_that_does_not_exist(server):
             answer = api.get("query", gid="x")
             assert answer.status == 500 and '"nobody"' in answer.message
         assert api.cluster.log_text().count(complaint) == 1
-        assert [f for f in findings(api) if f.startswith("error: API server: ") and '"nobody"' in f
-                and "CREATE ROLE" in f]
+        wait_until(lambda: [f for f in findings(api) if f.startswith("error: API server: ") and '"nobody"' in f
+                            and "CREATE ROLE" in f], "dtm_check says so")
         before = api.cluster.log_size()
         api.cluster.reload()
         wait_until(lambda: complaint in api.cluster.log_text(before), "it is said again")
         api.db.q("create role nobody")
         wait_until(lambda: api.get("query", gid="x").status == 200, "it exists")
-        assert not [f for f in findings(api) if "API server" in f]
+        wait_until(lambda: not [f for f in findings(api) if "API server" in f], "dtm_check is content")
         assert api.cluster.log_text(before).count(complaint) == 1
     finally:
         api.cluster.reload(dtm__api_role="")
