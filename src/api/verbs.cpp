@@ -195,9 +195,7 @@ DTM_FUNCTION(dtm_skip) {
 
 DTM_FUNCTION(dtm_retry_now) { PG_RETURN_BOOL(api::retry_now(pg::text_arg(fcinfo, 0))); }
 
-DTM_FUNCTION(dtm_retry_all) {
-    PG_RETURN_INT64(static_cast<std::int64_t>(api::retry_all()));
-}
+DTM_FUNCTION(dtm_retry_all) { PG_RETURN_INT64(static_cast<std::int64_t>(api::retry_all())); }
 
 DTM_FUNCTION(dtm_force_stop) {
     const std::string status = api::force_stop(pg::text_arg(fcinfo, 0));

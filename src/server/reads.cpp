@@ -176,6 +176,7 @@ std::string kv_text(const store::KvRow& row) {
 
 Answer kv_answer(const std::vector<store::KvRow>& rows, const std::string* next_position) {
     std::vector<std::string> texts;
+    texts.reserve(rows.size());
     for (const store::KvRow& row : rows) texts.push_back(kv_text(row));
     std::vector<Member> members{{"kv", wire::json_list(texts)}};
     if (next_position != nullptr) members.emplace_back("next_position", *next_position);
