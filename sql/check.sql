@@ -16,5 +16,8 @@ UPDATE dtm.trans SET next_cron_time = NULL, attention = 'broken' WHERE gid = 'c3
 SET LOCAL TimeZone = 'UTC';
 SELECT level, subject, finding, remedy FROM dtm_check() WHERE subject IN ('due transactions',
   'attention');
+-- Barrier rows grow old, too, while a transaction is put aside.
+UPDATE dtm.trans SET create_time = clock_timestamp() - interval '20 days' WHERE gid = 'c3';
+SELECT level, finding, remedy FROM dtm_check() WHERE subject = 'barrier';
 ROLLBACK;
 DELETE FROM dtm.trans WHERE gid = 'c1';

@@ -29,6 +29,8 @@ SELECT * FROM refused($$SELECT dtm_retry_now('o1')$$) LIMIT 1;
 RESET ROLE;
 SELECT * FROM a_row;
 SELECT gid, replace(reason, session_user, 'ME') AS reason FROM dtm.attention;
+SELECT replace(line, session_user, 'ME') AS line FROM dtm_explain('o1') line
+ WHERE line ~ '^waiting';
 -- Done by hand; it stays paused.
 SELECT dtm_skip('o1', '01', 'by hand');
 SELECT * FROM refused($$SELECT dtm_skip('o1', '01')$$);
@@ -88,6 +90,15 @@ SELECT dtm_resume(host => 'http://stock:8080'), dtm_redirect('http://stock:8080/
 SELECT kind, name FROM standing;
 ROLLBACK;
 SELECT kind, name FROM standing;
+
+-- Who looks at a transaction sees where its calls go now: the longest prefix counts.
+BEGIN;
+SELECT dtm_redirect('http://a', 'http://b'), dtm_redirect('http://a/3', 'http://c/4');
+SELECT line FROM dtm_explain('o1') line WHERE line ~ 'http';
+UPDATE dtm.trans SET progress = '{"b":[{"r":1,"a":{"s":"succeed","n":1}},
+  {"r":1,"a":{"n":3,"e":3,"t":4102444800000000,"l":"refused"}}]}' WHERE gid = 'o1';
+SELECT reason FROM dtm.attention WHERE gid = 'o1';
+ROLLBACK;
 
 -- Refused.
 SELECT dtm_force_stop('o2');

@@ -33,4 +33,7 @@ SELECT * FROM refused($$SELECT dtm_submit('msg', ARRAY[dtm_step('topic://')])$$)
 SELECT dtm_drop_topic('sold');
 SELECT * FROM refused($$SELECT dtm_drop_topic('sold')$$);
 SELECT count(*) FROM dtm.kv;
+-- Who changed which topic is kept.
+SELECT verb, role = session_user AS mine, detail FROM dtm.event WHERE detail ~ '^topic '
+ ORDER BY time;
 ROLLBACK;

@@ -25,6 +25,39 @@ SELECT dtm_retry_now('o2');
 SELECT * FROM a_row;
 ROLLBACK;
 
+-- All that wait at once: those that one may see, whatever the others are doing.
+CREATE ROLE regress_dtm_owner;
+CREATE ROLE regress_dtm_admin;
+SELECT dtm_grant('regress_dtm_owner', 'submit'), dtm_grant('regress_dtm_admin', 'admin');
+GRANT EXECUTE ON FUNCTION dtm_retry_all() TO regress_dtm_owner;
+BEGIN;
+SELECT dtm_submit('msg', ARRAY[dtm_step('http://127.0.0.1:1/')], 'o' || n,
+  CASE n WHEN 5 THEN '{"delay": 3600}'::jsonb END) FROM generate_series(1, 6) n;
+UPDATE dtm.trans SET next_cron_time = '2100-01-01 00:00+00',
+  progress = '{"b":[{"r":1,"a":{"n":2,"e":2,"t":4102444800000000,"l":"connection refused"}}]}'
+ WHERE gid IN ('o1', 'o2', 'o3', 'o4', 'o6');
+UPDATE dtm.trans SET owner = 'regress_dtm_owner' WHERE gid = 'o1';
+SELECT dtm_pause('o3');
+UPDATE dtm.trans SET attention = 'broken', next_cron_time = NULL WHERE gid = 'o4';
+SELECT dtm_force_stop('o6');
+SET LOCAL ROLE regress_dtm_owner;
+SELECT dtm_retry_all();
+SET LOCAL ROLE regress_dtm_admin;
+SELECT dtm_retry_all(), dtm_retry_all() AS again;
+RESET ROLE;
+SELECT gid, status, version, due, attention IS NOT NULL AS aside FROM a_row ORDER BY gid;
+SELECT gid, attempts, errors, next_time <= clock_timestamp() AS due FROM dtm.branch
+ WHERE gid IN ('o1', 'o2');
+SELECT gid, role = session_user AS mine, detail FROM dtm.event WHERE verb = 'retry_all'
+ ORDER BY time;
+ROLLBACK;
+BEGIN TRANSACTION READ ONLY;
+SELECT dtm_retry_all();
+ROLLBACK;
+SELECT dtm_revoke('regress_dtm_owner'), dtm_revoke('regress_dtm_admin');
+REVOKE EXECUTE ON FUNCTION dtm_retry_all() FROM regress_dtm_owner;
+DROP ROLE regress_dtm_owner, regress_dtm_admin;
+
 -- A delay is a wish of the submitter: a retry does not cut it short.
 SELECT dtm_submit('msg', ARRAY[dtm_step('http://a/')], 'o3', '{"delay": 3600}');
 SELECT dtm_retry_now('o3');

@@ -4,6 +4,7 @@
 #include "api/progress.hpp"
 #include "api/result.hpp"
 #include "hub/settings.hpp"
+#include "store/access.hpp"
 #include "store/control.hpp"
 
 namespace dtm::api {
@@ -28,10 +29,22 @@ Concern unreadable(const RowTexts& row, const std::string& why) {
                 verb("dtm_force_stop", row.gid) + "."};
 }
 
+std::optional<std::string> redirected(std::string_view url) {
+    const store::AsOwner as_owner;
+    return store::redirected(store::control().redirects, url);
+}
+
+// Whoever wants no calls of the webhook (0) still wants to find here what fails.
+std::uint32_t too_many_errors() {
+    const int limit = hub::settings.alert_retry_limit;
+    return static_cast<std::uint32_t>(limit > 0 ? limit : hub::default_alert_retry_limit);
+}
+
 Concern keeps_failing(const RowTexts& row, const Operation& o) {
     Concern c;
     c.reason = o.name() + " failed " + counted(o.life->errors, "time", "times") +
                " in a row: " + std::string(o.url);
+    if (const auto place = redirected(o.url)) c.reason += " (redirected to " + *place + ")";
     if (!o.life->last_answer.empty()) c.reason += " answered: " + o.life->last_answer;
     c.remedy = "Mend the service; it is called again";
     if (o.life->next) c.remedy += " at " + time_text(*o.life->next);
@@ -102,12 +115,9 @@ std::optional<Concern> concern(const RowTexts& row, const std::optional<std::str
         return Concern{*aside, "Remove the cause, then " + verb("dtm_retry_now", row.gid) +
                                    "; or give it up with " + verb("dtm_force_stop", row.gid) + "."};
     }
-    const int limit = hub::settings.alert_retry_limit;
     const auto all = operations(progress);
-    if (limit > 0) {
-        if (const Operation* o = worst(all, progress.state, static_cast<std::uint32_t>(limit))) {
-            return keeps_failing(row, *o);
-        }
+    if (const Operation* o = worst(all, progress.state, too_many_errors())) {
+        return keeps_failing(row, *o);
     }
     if (const Operation* o = kept_back(all, progress.state)) {
         if (auto found = not_called(row, *o)) return found;

@@ -7,6 +7,7 @@
 #include "hub/listener.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
+#include "hub/shortage.hpp"
 #include "store/access.hpp"
 #include "store/control.hpp"
 #include "store/health.hpp"
@@ -14,8 +15,10 @@
 
 extern "C" {
 #include "access/xlog.h"
+#include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
 #include "postmaster/bgworker_internals.h"
+#include "utils/acl.h"
 }
 
 namespace dtm::api {
@@ -90,8 +93,31 @@ Finding coordinator() {
     return {"error", "coordinator", d.because, d.remedy};
 }
 
+std::string database_called(Oid oid) {
+    const char* const name = pg::call([oid] { return get_database_name(oid); });
+    return name == nullptr ? std::to_string(oid) : in_quotes(name);
+}
+
+// What the launcher could not start, here or where it knows that somebody waits.
+std::optional<Finding> nobody_is_free() {
+    for (const hub::Shortage& s : hub::shortages()) {
+        if (!s.wanted && s.database != MyDatabaseId) continue;
+        const bool process = s.lacking == hub::Lacking::process;
+        const std::string setting =
+            process ? "max_worker_processes is " + std::to_string(max_worker_processes)
+                    : "dtm.max_coordinators is " + std::to_string(hub::settings.max_coordinators);
+        return Finding{"error", "max_worker_processes",
+                       "no place is free for the coordinator of database " +
+                           database_called(s.database) + ": " + setting,
+                       process ? "Raise max_worker_processes and restart the server."
+                               : "Raise dtm.max_coordinators and restart the server."};
+    }
+    return std::nullopt;
+}
+
 // The launcher and every coordinator need a worker process each; so do parallel queries and others.
 Finding worker_processes() {
+    if (auto shortage = nobody_is_free()) return std::move(*shortage);
     const int ours = 1 + static_cast<int>(hub::slots().size());
     const std::string finding = "max_worker_processes is " + std::to_string(max_worker_processes) +
                                 ", dtm_pg uses " + std::to_string(ours);
@@ -304,6 +330,58 @@ Finding owners() {
             "UPDATE dtm.trans SET owner = 'role' WHERE owner = number"};
 }
 
+// Whose transactions those of API clients are; nullopt: of no role that exists.
+std::optional<std::string> api_role() {
+    const char* const name = hub::settings.api_role;
+    const bool named = name != nullptr && *name != '\0';
+    const Oid role =
+        named ? pg::call([name] { return get_role_oid(name, true); }) : store::tables_owner();
+    if (!OidIsValid(role)) return std::nullopt;
+    return in_quotes(pg::call([role] { return GetUserNameFromId(role, false); }));
+}
+
+Finding listens(const hub::ListenerInfo& state) {
+    const auto role = api_role();
+    if (!role) {
+        return {"error", "API server",
+                "every request is refused: role " + in_quotes(hub::settings.api_role) +
+                    " of dtm.api_role does not exist",
+                "CREATE ROLE it, or set dtm.api_role to a role that exists and SELECT "
+                "pg_reload_conf()."};
+    }
+    const std::string where = "listens at " + state.listening;
+    const auto is_empty = [](const char* text) { return text == nullptr || *text == '\0'; };
+    if (is_empty(hub::settings.api_role) && is_empty(hub::settings.api_token_file)) {
+        return {"warning", "API server",
+                where + ", and every process that reaches it acts as role " + *role +
+                    ", who owns dtm's tables",
+                "Set dtm.api_role to a role without other rights, or dtm.api_token_file, so that "
+                "clients must say who they are."};
+    }
+    return {"ok", "API server",
+            where + " for role " + *role + ", " +
+                counted(state.connections, "connection is", "connections are") + " open",
+            ""};
+}
+
+Finding nobody_listens(const std::string& listen, const std::string& database) {
+    const std::string finding =
+        "nobody listens at " + listen + " for database " + in_quotes(database);
+    const Oid oid = pg::call([&] { return get_database_oid(database.c_str(), true); });
+    if (!OidIsValid(oid)) {
+        return {"error", "API server", finding + ", which does not exist",
+                "Set dtm.api_database to the database whose coordinator shall listen."};
+    }
+    const DispatchState here = dispatch_state();
+    if (oid != MyDatabaseId || here.because.empty()) {
+        return {"error", "API server", finding,
+                "The coordinator of that database listens: SELECT * FROM dtm_check() there says "
+                "whether it runs."};
+    }
+    return {here.what == Dispatch::standby ? "note" : "error", "API server",
+            finding + ": " + here.because, here.remedy};
+}
+
 Finding api_server() {
     const char* listen = hub::settings.http_listen;
     const char* database = hub::settings.api_database;
@@ -322,16 +400,8 @@ Finding api_server() {
                 "Remove the cause; the address is tried again every second, files are read again "
                 "after pg_reload_conf()."};
     }
-    if (state && !state->listening.empty()) {
-        return {"ok", "API server",
-                "listens at " + state->listening + ", " +
-                    counted(state->connections, "connection is", "connections are") + " open",
-                ""};
-    }
-    return {"error", "API server",
-            "nobody listens at " + std::string(listen) + " for database " + in_quotes(database),
-            "The coordinator of that database listens: is there such a database, with the "
-            "extension, and does its coordinator run?"};
+    if (state && !state->listening.empty()) return listens(*state);
+    return nobody_listens(listen, database);
 }
 
 Finding encoding() {

@@ -7,6 +7,7 @@
 #include "hub/pending.hpp"
 #include "hub/settings.hpp"
 #include "store/access.hpp"
+#include "store/control.hpp"
 #include "store/stored_answer.hpp"
 
 #include <algorithm>
@@ -36,9 +37,11 @@ std::string one_line(std::string_view text) {
 
 class Explainer {
 public:
+    // Within a store::AsOwner.
     Explainer(const store::Stored& row, pg::UnixTime now)
         : row_(row),
           now_(now),
+          redirects_(store::control().redirects),
           progress_(read_progress(store::texts_of(row))),
           all_(operations(progress_)) {}
 
@@ -84,6 +87,7 @@ private:
         op.resize(std::max<std::size_t>(op.size(), 10), ' ');
         line += label + "  " + op + "  ";
         if (!recorded(o)) line += (o.url.empty() ? "(no URL)" : std::string(o.url)) + "  ";
+        if (const auto place = goes_elsewhere(o)) line += "redirected to " + *place + "  ";
         line += state_of(o);
         lines_.push_back(std::move(line));
         if (!o.life->last_answer.empty() && o.life->status != BranchStatus::succeed) {
@@ -94,6 +98,13 @@ private:
             lines_.push_back(std::string(width_ + 4, ' ') + "kept back for " +
                              duration_text(now_ - kept->since) + ": " + one_line(kept->reason));
         }
+    }
+
+    // Its next call, if there may be one.
+    std::optional<std::string> goes_elsewhere(const Operation& o) const {
+        const bool open = o.life->status == BranchStatus::prepared && !recorded(o) &&
+                          !core::is_final(progress_.state.status);
+        return open ? store::redirected(redirects_, o.url) : std::nullopt;
     }
 
     std::string attempts(const core::OpState& life) const {
@@ -202,6 +213,10 @@ private:
         if (hub::pending_contains(row_.gid)) {
             return "this session has not committed it yet: nothing is called before that";
         }
+        if (store::is_paused(row_.attention)) {
+            return "it is " + one_line(*row_.attention) + "; dtm_resume('" + row_.gid +
+                   "') takes it up again";
+        }
         if (row_.attention) {
             return "it was put aside: " + one_line(*row_.attention) +
                    "; dtm_retry_now() takes it up again, dtm_force_stop() gives it up";
@@ -271,6 +286,7 @@ private:
 
     const store::Stored& row_;
     const pg::UnixTime now_;
+    const std::vector<std::pair<std::string, std::string>> redirects_;
     const Progress progress_;
     const std::vector<Operation> all_;
     std::size_t width_ = 2;

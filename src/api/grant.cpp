@@ -62,6 +62,7 @@ constexpr Function functions[] = {
     {admin, false, "dtm_resume(text, text, boolean)"},
     {admin, false, "dtm_skip(text, text, text)"},
     {admin, false, "dtm_redirect(text, text, text)"},
+    {admin, false, "dtm_retry_all()"},
     {admin, false, "dtm_adopt()"},
     {admin, false, "dtm_import(text, boolean)"},
     {observe | admin, true, "endpoints()"},

@@ -1,8 +1,10 @@
 // dtm_subscribe, dtm_unsubscribe, dtm_drop_topic (dtm-compat.md 1.5.14-1.5.16). A message expands a
 // topic when it is submitted, with the subscribers its snapshot shows; later changes do not touch
 // it.
+#include "api/orders.hpp"
 #include "api/result.hpp"
 #include "store/access.hpp"
+#include "store/control.hpp"
 #include "store/subscribers.hpp"
 #include "wire/request.hpp"
 
@@ -45,6 +47,14 @@ int count_of(const store::TopicChange& change, const std::string& topic,
     return change.count;
 }
 
+// Within a store::AsOwner.
+int recorded(const store::TopicChange& change, const char* verb, const std::string& topic,
+             const std::string& url = "") {
+    const int count = count_of(change, topic, url);
+    store::record_event("", verb, session_role(), store::topic_event(topic, url));
+    return count;
+}
+
 }  // namespace
 
 }  // namespace dtm::api
@@ -61,18 +71,18 @@ DTM_FUNCTION(dtm_subscribe) {
     }
     const std::string remark = pg::opt_text_arg(fcinfo, 2).value_or("");
     const store::AsOwner as_owner;
-    PG_RETURN_INT32(api::count_of(store::subscribe(topic, url, remark), topic, url));
+    PG_RETURN_INT32(api::recorded(store::subscribe(topic, url, remark), "subscribe", topic, url));
 }
 
 DTM_FUNCTION(dtm_unsubscribe) {
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const std::string url = api::required(fcinfo, 1, "url", "empty url");
     const store::AsOwner as_owner;
-    PG_RETURN_INT32(api::count_of(store::unsubscribe(topic, url), topic, url));
+    PG_RETURN_INT32(api::recorded(store::unsubscribe(topic, url), "unsubscribe", topic, url));
 }
 
 DTM_FUNCTION(dtm_drop_topic) {
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const store::AsOwner as_owner;
-    PG_RETURN_INT32(api::count_of(store::drop_topic(topic), topic));
+    PG_RETURN_INT32(api::recorded(store::drop_topic(topic), "drop_topic", topic));
 }

@@ -13,6 +13,7 @@
 #include "store/access.hpp"
 #include "store/control.hpp"
 #include "store/hurry.hpp"
+#include "store/listing.hpp"
 #include "wire/branch_call.hpp"
 #include "wire/stored.hpp"
 
@@ -85,6 +86,23 @@ bool retry_now(std::string_view gid) {
     DTM_CRASH_POINT("api.retry_now_written");
     hub::pending_add(gid);
     return true;
+}
+
+// Hints for the coordinator; it finds the others when it sweeps.
+constexpr std::size_t most_hints = 4096;
+
+std::size_t retry_all() {
+    require_writable("dtm_retry_all");
+    const Oid viewer = GetUserId();
+    const std::string role = session_role();
+    const store::AsOwner as_owner;
+    std::vector<std::string> gids;
+    const std::size_t count = store::reset_all(viewer, pg::now(), hub::policy(), most_hints, gids);
+    if (count == 0) return 0;
+    store::record_event("", "retry_all", role, store::retry_event(count));
+    DTM_CRASH_POINT("api.retry_all_written");
+    for (const std::string& gid : gids) hub::pending_add(gid);
+    return count;
 }
 
 std::string force_stop(std::string_view gid) {
@@ -193,6 +211,8 @@ DTM_FUNCTION(dtm_skip) {
 }
 
 DTM_FUNCTION(dtm_retry_now) { PG_RETURN_BOOL(api::retry_now(pg::text_arg(fcinfo, 0))); }
+
+DTM_FUNCTION(dtm_retry_all) { PG_RETURN_INT64(static_cast<std::int64_t>(api::retry_all())); }
 
 DTM_FUNCTION(dtm_force_stop) {
     const std::string status = api::force_stop(pg::text_arg(fcinfo, 0));

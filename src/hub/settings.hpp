@@ -6,6 +6,8 @@
 
 namespace dtm::hub {
 
+inline constexpr int default_alert_retry_limit = 3;
+
 struct Settings {
     // Defaults for transactions that do not say otherwise (dtm-compat.md 5.15).
     int retry_interval_s = 10;
@@ -20,7 +22,7 @@ struct Settings {
     int breaker_errors = 10;
     int breaker_max_interval_s = 60;
     int retention_s = 7 * 86400;  // 0: for ever
-    int alert_retry_limit = 3;
+    int alert_retry_limit = default_alert_retry_limit;
     char* alert_webhook = nullptr;
     int workers = 1;
     int max_coordinators = 16;

@@ -6,6 +6,7 @@
 #include "hub/endpoints.hpp"
 #include "hub/listener.hpp"
 #include "hub/settings.hpp"
+#include "hub/shortage.hpp"
 #include "pg/call.hpp"
 #include "pg/wait_event.hpp"
 
@@ -98,6 +99,7 @@ void request_hook() {
     RequestAddinShmemSpace(shared_size());
     RequestAddinShmemSpace(endpoints_size());
     RequestAddinShmemSpace(listener_size());
+    RequestAddinShmemSpace(shortages_size());
 }
 
 void startup_hook() {
@@ -129,6 +131,7 @@ void startup_hook() {
     shared = block;
     attach_endpoints();
     attach_listener();
+    attach_shortages();
     LWLockRelease(AddinShmemInitLock);
 }
 

@@ -30,12 +30,15 @@ CREATE TABLE dtm.event (
   CONSTRAINT event_pkey PRIMARY KEY (gid, time, verb)
 );
 COMMENT ON TABLE dtm.event IS 'What operators did, by hand: one row for each order.';
-COMMENT ON COLUMN dtm.event.gid IS 'Transaction; empty for orders about hosts or everything.';
+COMMENT ON COLUMN dtm.event.gid IS
+  'Transaction; empty for orders about hosts, topics, several transactions or everything.';
 COMMENT ON COLUMN dtm.event.time IS 'When.';
 COMMENT ON COLUMN dtm.event.verb IS
-  'pause, resume, skip, redirect, force_stop, retry_now or adopt.';
-COMMENT ON COLUMN dtm.event.role IS 'Who: the session''s user.';
-COMMENT ON COLUMN dtm.event.detail IS 'Which host, branch or prefix, and the reason given.';
+  'pause, resume, skip, redirect, force_stop, retry_now, retry_all, adopt, subscribe, unsubscribe '
+  'or drop_topic.';
+COMMENT ON COLUMN dtm.event.role IS 'Who: the session''s user; over HTTP dtm.api_role.';
+COMMENT ON COLUMN dtm.event.detail IS
+  'Which host, branch, prefix or topic, how many, and the reason given.';
 
 -- Whose transactions these are (P15). No key: a dump that is restored adds its row to ours.
 CREATE TABLE dtm.identity (
@@ -91,6 +94,14 @@ COMMENT ON FUNCTION @extschema@.dtm_resume(pg_catalog.text, pg_catalog.text, pg_
 'Takes back dtm_pause() with the same gid, host or everything. What waited for a host goes on within
 ten seconds, 2000 a second where there are many. Errors: TD001 none or more than one of them is
 given, TD003 it is not paused, TD004 unknown gid.';
+
+CREATE FUNCTION @extschema@.dtm_retry_all() RETURNS pg_catalog.int8
+  AS 'MODULE_PATHNAME', 'dtm_retry_all' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.dtm_retry_all() IS
+'dtm_retry_now() for all transactions that one may see and that wait for their next attempt, when a
+service that was down is back. Left as they are: what is finished, paused, put aside or delayed, and
+rows that somebody else is changing. Returns how many are taken up when this transaction commits.
+Error: 25006 read-only transaction or standby.';
 
 CREATE FUNCTION @extschema@.dtm_skip(gid pg_catalog.text, branch_id pg_catalog.text,
     reason pg_catalog.text DEFAULT NULL) RETURNS pg_catalog.text
@@ -183,6 +194,7 @@ waiting (it is due already, or delayed by its submit). Errors: TD003 finished, o
 REVOKE ALL ON FUNCTION
   @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.bool),
   @extschema@.dtm_resume(pg_catalog.text, pg_catalog.text, pg_catalog.bool),
+  @extschema@.dtm_retry_all(),
   @extschema@.dtm_skip(pg_catalog.text, pg_catalog.text, pg_catalog.text),
   @extschema@.dtm_redirect(pg_catalog.text, pg_catalog.text, pg_catalog.text),
   @extschema@.dtm_adopt(), dtm.own_identity(pg_catalog.bool), dtm.endpoints()

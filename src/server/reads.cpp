@@ -2,6 +2,7 @@
 #include "server/reads.hpp"
 
 #include "hub/settings.hpp"
+#include "store/control.hpp"
 #include "store/listing.hpp"
 #include "store/stored_answer.hpp"
 #include "store/subscribers.hpp"
@@ -153,6 +154,10 @@ Answer reset_cron_time(const Job& job, Oid role, core::Time now,
         store::reset_waiting(core::Seconds{std::clamp<std::int64_t>(timeout, 0, longest)},
                              page_size(job), role, now, policy);
     touched.insert(touched.end(), reset.gids.begin(), reset.gids.end());
+    if (!reset.gids.empty()) {
+        store::record_event("", "retry_all", store::role_name(role),
+                            store::retry_event(reset.gids.size()));
+    }
     const Member members[] = {{"has_remaining", reset.has_remaining ? "true" : "false"},
                               {"succeed_count", std::to_string(reset.gids.size())}};
     return with(wire::json_object(members));
@@ -171,6 +176,7 @@ std::string kv_text(const store::KvRow& row) {
 
 Answer kv_answer(const std::vector<store::KvRow>& rows, const std::string* next_position) {
     std::vector<std::string> texts;
+    texts.reserve(rows.size());
     for (const store::KvRow& row : rows) texts.push_back(kv_text(row));
     std::vector<Member> members{{"kv", wire::json_list(texts)}};
     if (next_position != nullptr) members.emplace_back("next_position", *next_position);
@@ -208,6 +214,16 @@ Answer change_topic(const Job& job) {
     return topic_answer(store::subscribe(topic, url, remark));
 }
 
+// A topic says whom messages call: who changed it is kept.
+Answer recorded(const Job& job, Oid role, Answer answer) {
+    if (answer.outcome.kind != Kind::success) return answer;
+    const bool dropped = job.route == Route::delete_topic;
+    store::record_event("", dropped ? "drop_topic" : label(job.route), store::role_name(role),
+                        store::topic_event(dropped ? job.topic : parameter(job, "topic"),
+                                           dropped ? "" : parameter(job, "url")));
+    return answer;
+}
+
 // What was done so far, for the client that goes on with it (1.5.9).
 Answer workflow(const Job& job, Oid role) {
     const std::string_view gid = job.command->gid();
@@ -240,7 +256,7 @@ Answer answer_read(const Job& job, Oid role, core::Time now, std::vector<std::st
             case Route::subscribe:
             case Route::unsubscribe:
             case Route::delete_topic:
-                return change_topic(job);
+                return recorded(job, role, change_topic(job));
             case Route::prepare_workflow:
                 return workflow(job, role);
             default:

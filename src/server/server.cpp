@@ -46,8 +46,9 @@ Oid api_role() {
     if (name == nullptr || *name == '\0') return store::tables_owner();
     const Oid role = pg::call([name] { return get_role_oid(name, true); });
     if (OidIsValid(role)) return role;
-    throw pg::SqlError("42704",
-                       "role \"" + std::string(name) + "\" of dtm.api_role does not exist");
+    throw pg::SqlError(
+        "42704", "role \"" + std::string(name) + "\" of dtm.api_role does not exist", {},
+        "CREATE ROLE it, or set dtm.api_role to a role that exists and reload the settings.");
 }
 
 std::string_view gid_of(const Job& job) {
@@ -79,10 +80,31 @@ bool asks_to_wait(const Job& job) {
 
 void Server::configure(bool open) {
     operators_ = hub::settings.api_admin;
+    role_complained_ = false;
+    if (open) look_at_role();
     net::ServerSettings wanted = open ? listener_settings() : net::ServerSettings{};
     if (wanted == applied_) return;
     applied_ = wanted;
     client_.listen(std::move(wanted));
+}
+
+// Clients are told of it with each request; whoever has set it looks at the log.
+void Server::look_at_role() {
+    pg::Transaction transaction;
+    try {
+        (void)api_role();
+    } catch (const pg::SqlError& error) {
+        complain(error);
+    }
+    transaction.commit();
+}
+
+void Server::complain(const pg::SqlError& error) {
+    if (!role_complained_) {
+        pg::log(WARNING, "dtm coordinator refuses all requests of API clients", described(error),
+                error.hint);
+    }
+    role_complained_ = true;
 }
 
 void Server::receive(core::Time now) {
@@ -161,6 +183,7 @@ void Server::execute(core::Time now) {
         command(commanders, role, now);
         read_rows(role, now);
     } catch (const pg::SqlError& error) {  // nothing was done: the settings, or the schema
+        complain(error);
         for (Job& job : batch_) {
             if (!job.answer) job.answer = failure_answer(Kind::error, described(error));
         }

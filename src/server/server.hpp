@@ -64,6 +64,8 @@ private:
         core::Time since{};
     };
 
+    void look_at_role();
+    void complain(const pg::SqlError&);
     void take_batch();
     void put_back_doubles();
     void read_rows(Oid role, core::Time now);
@@ -77,7 +79,8 @@ private:
     Metrics metrics_;
     net::ServerSettings applied_;
     bool operators_ = true;
-    bool careful_ = false;  // somebody holds a row's lock: do not wait for it
+    bool role_complained_ = false;  // since the settings were read
+    bool careful_ = false;          // somebody holds a row's lock: do not wait for it
     std::deque<Job> queue_;
     std::vector<Job> locked_;
     core::Time locked_until_{};

@@ -27,6 +27,17 @@ Control control() {
     return found;
 }
 
+std::optional<std::string> redirected(
+    const std::vector<std::pair<std::string, std::string>>& redirects, std::string_view url) {
+    const std::pair<std::string, std::string>* best = nullptr;
+    for (const auto& order : redirects) {
+        if (!url.starts_with(order.first)) continue;
+        if (best == nullptr || order.first.size() > best->first.size()) best = &order;
+    }
+    if (best == nullptr) return std::nullopt;
+    return best->second + std::string(url.substr(best->first.size()));
+}
+
 bool give_order(std::string_view kind, std::string_view name,
                 const std::optional<std::string>& value, const std::optional<std::string>& reason,
                 std::string_view role) {
@@ -59,6 +70,20 @@ bool take_back_order(std::string_view kind, std::string_view name) {
     pg::Args args;
     args.text(kind).text(name);
     return statement.execute(args).processed() == 1;
+}
+
+std::string topic_event(std::string_view topic, std::string_view url) {
+    std::string text = "topic " + std::string(topic);
+    if (!url.empty()) text.append(": ").append(url);
+    return text;
+}
+
+std::string retry_event(std::size_t transactions) {
+    return std::to_string(transactions) + (transactions == 1 ? " transaction" : " transactions");
+}
+
+std::string role_name(Oid role) {
+    return pg::call([role] { return GetUserNameFromId(role, false); });
 }
 
 void record_event(std::string_view gid, std::string_view verb, std::string_view role,

@@ -25,6 +25,9 @@ struct Control {
 };
 // Empty where the SQL is that of a version without orders.
 Control control();
+// Where an order sends the calls of this URL: the one with the longest prefix. None: as it says.
+std::optional<std::string> redirected(
+    const std::vector<std::pair<std::string, std::string>>& redirects, std::string_view url);
 
 // False: that order stands already; nothing is changed then.
 bool give_order(std::string_view kind, std::string_view name,
@@ -36,6 +39,10 @@ void change_order(std::string_view kind, std::string_view name, std::string_view
 // False: there is no such order.
 bool take_back_order(std::string_view kind, std::string_view name);
 
+// What happened to a topic or to many transactions is in the event's detail.
+std::string topic_event(std::string_view topic, std::string_view url);  // no url: all of it
+std::string retry_event(std::size_t transactions);
+std::string role_name(Oid role);
 void record_event(std::string_view gid, std::string_view verb, std::string_view role,
                   std::string_view detail);
 

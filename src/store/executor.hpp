@@ -70,7 +70,6 @@ private:
     void stop_found(std::size_t i, const Row& row);
     void register_found(std::size_t i, const Row& row);
     void hurry(std::size_t i, const Row& row);
-    std::string role_name() const;
 
     const std::span<const TransCommand* const> commands_;
     const Oid role_;

@@ -69,8 +69,13 @@ void read_prepared(Health& h) {
 }
 
 void read_barrier(Health& h) {
+    // What is paused or put aside is never due; each of the two has an index of its own.
     static pg::Statement oldest(
-        "SELECT pg_catalog.min(create_time) FROM dtm.trans WHERE next_cron_time IS NOT NULL", {});
+        "SELECT LEAST((SELECT pg_catalog.min(create_time) FROM dtm.trans"
+        "   WHERE next_cron_time IS NOT NULL),"
+        " (SELECT pg_catalog.min(create_time) FROM dtm.trans WHERE attention IS NOT NULL"
+        "   AND status OPERATOR(pg_catalog.<>) ALL ('{succeed,failed}'::pg_catalog.text[])))",
+        {});
     pg::Args none;
     h.oldest_unfinished = oldest.execute(none, true).opt_time(0, 1);
     h.barrier_table = barrier_table_exists();

@@ -167,13 +167,8 @@ bool Executor::merge_found(std::size_t i, const Row& row, Change& change) {
     return true;
 }
 
-std::string Executor::role_name() const {
-    const Oid role = role_;
-    return pg::call([role] { return GetUserNameFromId(role, false); });
-}
-
 void Executor::stop_found(std::size_t i, const Row& row) {
-    const std::string by = role_name();
+    const std::string by = role_name(role_);
     const std::string reason = "forceStop by role " + by;
     stop(row.gid, to_string(Status::failed), reason, now_);
     record_event(row.gid, "force_stop", by, "status was " + std::string(to_string(row.status)));
@@ -235,7 +230,7 @@ void Executor::hurry(std::size_t i, const Row& row) {
     const Hurried hurried = hurried_up(row, now_, policy_);
     if (!row.attention && (!hurried.due || *hurried.due > now_)) return;
     make_due(row.gid, hurried.progress, hurried.due, now_);
-    if (asked) record_event(row.gid, "retry_now", role_name(), "");
+    if (asked) record_event(row.gid, "retry_now", role_name(role_), "");
     DTM_CRASH_POINT("store.hurry_written");
     result.changed = true;
     ++result.version;

@@ -216,13 +216,23 @@ std::vector<KvRow> find_kv(const std::optional<std::string>& cat,
 
 namespace {
 
+bool is_member(Oid role, Oid owner) {
+    return pg::call([=] { return has_privs_of_role(role, owner); });
+}
+
+bool observes_all(Oid role) {
+    static Statement statement(
+        "SELECT pg_catalog.has_function_privilege($1,"
+        " 'dtm.observe_all()'::pg_catalog.regprocedure, 'EXECUTE')",
+        {OIDOID});
+    Args args;
+    args.oid(role);
+    return statement.execute(args).boolean(0, 1);
+}
+
 // None: it waits for something else than a retry, or cannot be read.
-std::optional<Hurried> hurried_row(const Row& row, Oid role, core::Time now,
-                                   const core::Policy& policy) {
-    const Oid owner = row.owner;
-    if (row.unreadable || !pg::call([&] { return has_privs_of_role(role, owner); })) {
-        return std::nullopt;
-    }
+std::optional<Hurried> hurried_row(const Row& row, core::Time now, const core::Policy& policy) {
+    if (row.unreadable) return std::nullopt;
     try {
         const Hurried hurried = hurried_up(row, now, policy);
         if (hurried.due && *hurried.due <= now) return hurried;
@@ -262,7 +272,8 @@ Reset reset_waiting(core::Seconds timeout, int limit, Oid role, core::Time now,
         const pg::Spi memory;  // of these rows alone
         const std::vector<Row> rows = load_waiting(after, after_gid, static_cast<long>(chunk));
         for (const Row& row : rows) {
-            auto hurried = hurried_row(row, role, now, policy);
+            if (!is_member(role, row.owner)) continue;
+            auto hurried = hurried_row(row, now, policy);
             if (!hurried) continue;
             if (all.size() == wanted) {
                 reset.has_remaining = true;
@@ -278,6 +289,36 @@ Reset reset_waiting(core::Seconds timeout, int limit, Oid role, core::Time now,
     }
     write_due(reset.gids, all, now);
     return reset;
+}
+
+std::size_t reset_all(Oid viewer, core::Time now, const core::Policy& policy, std::size_t most_gids,
+                      std::vector<std::string>& gids) {
+    const bool everybodys = observes_all(viewer);
+    std::size_t count = 0;
+    core::Time after = now;
+    std::string after_gid;
+    for (bool more = true; more;) {
+        pg::call([] { CHECK_FOR_INTERRUPTS(); });
+        const pg::Spi memory;  // of these rows alone
+        const std::vector<Row> rows = load_waiting(after, after_gid, max_page);
+        std::vector<std::string> names;
+        std::vector<Hurried> all;
+        for (const Row& row : rows) {
+            if (!everybodys && !is_member(viewer, row.owner)) continue;
+            auto hurried = hurried_row(row, now, policy);
+            if (!hurried) continue;
+            names.push_back(row.gid);
+            all.push_back(std::move(*hurried));
+            if (gids.size() < most_gids) gids.push_back(row.gid);
+        }
+        write_due(names, all, now);
+        count += names.size();
+        more = rows.size() == static_cast<std::size_t>(max_page);
+        if (rows.empty()) break;
+        after = rows.back().next_cron_time.value_or(after);
+        after_gid = rows.back().gid;
+    }
+    return count;
 }
 
 }  // namespace dtm::store

@@ -61,5 +61,9 @@ struct Reset {
 };
 Reset reset_waiting(core::Seconds timeout, int limit, Oid role, core::Time now,
                     const core::Policy&);
+// The same with all that wait and that `viewer` may see, a thousand at a time; returns how many it
+// made due. `gids` gets the first `most_gids` of them: their coordinator need not search.
+std::size_t reset_all(Oid viewer, core::Time now, const core::Policy&, std::size_t most_gids,
+                      std::vector<std::string>& gids);
 
 }  // namespace dtm::store

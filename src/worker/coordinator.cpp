@@ -10,6 +10,7 @@
 #include "pg/transaction.hpp"
 #include "store/control.hpp"
 #include "worker/belonging.hpp"
+#include "worker/process.hpp"
 
 extern "C" {
 #include "access/transam.h"
@@ -125,6 +126,7 @@ void Coordinator::look_around(core::Time now) {
         {
             pg::Spi spi;
             belonging = look_where_we_are();
+            database_ = database_name();
             if (restored_ && !belonging.foreign) {
                 store::mark_foreign(belonging.adopted);
                 belonging.foreign = foreign_;
@@ -142,7 +144,8 @@ void Coordinator::look_around(core::Time now) {
     const bool adopted = foreign_ && !belonging.foreign;
     if (adopted) {
         foreign_.reset();
-        pg::log(LOG, "dtm coordinator works: the transactions of this database were adopted");
+        pg::log(LOG, "dtm coordinator works: the transactions of database " + database_ +
+                         " were adopted");
     }
     paused_ = control.everything_paused.has_value();
     if (foreign_) control.everything_paused = "silent: " + *foreign_;
@@ -155,9 +158,10 @@ void Coordinator::become_foreign(const std::string& why) {
     foreign_ = why;
     looked_around_.reset();    // what is in memory stops in the next turn
     if (worker_ != 0) return;  // one of them says so
-    pg::log(WARNING, "dtm coordinator calls nobody: " + why,
+    pg::log(WARNING, "dtm coordinator of database " + database_ + " calls nobody: " + why,
             "Whoever owns these transactions may be calling the same services.",
-            "Run SELECT dtm_adopt() in this database when its transactions shall go on here.");
+            "Run SELECT dtm_adopt() in database " + database_ +
+                " when its transactions shall go on here.");
 }
 
 void Coordinator::show_endpoints(core::Time now) {

@@ -96,6 +96,7 @@ private:
     std::optional<core::Time> last_full_sweep_;
     bool sweep_now_ = true;
     std::optional<core::Time> looked_around_;
+    std::string database_;                // its name, for log lines
     std::optional<std::string> foreign_;  // why the transactions of this database are not ours
     bool restored_ = false;               // foreign, and dtm.identity does not say so yet
     core::Time installed_{};

@@ -5,6 +5,7 @@
 #include "crash_point.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
+#include "hub/shortage.hpp"
 #include "pg/time.hpp"
 #include "pg/transaction.hpp"
 #include "pg/wait_event.hpp"
@@ -53,6 +54,8 @@ constexpr std::chrono::minutes probe_every{5};
 constexpr int most_probes = 2;
 
 struct Database {
+    std::string name;
+    hub::Lacking lacking = hub::Lacking::nothing;
     bool absent = false;     // probed: the extension is not there
     bool known = false;      // it was there; before, a start is a probe
     bool announced = false;  // somebody said so after the last start
@@ -98,6 +101,7 @@ public:
             return slot.state != hub::SlotState::free && !slot.serving;
         }));
         for (auto& [oid, database] : databases_) start_missing(oid, database, slots, now);
+        publish_shortages();
     }
 
     milliseconds idle(UnixTime now) const {
@@ -124,7 +128,9 @@ private:
     void start_missing(Oid oid, Database& database, const std::vector<hub::SlotView>& slots,
                        UnixTime now);
     bool start(Oid oid, Database& database, int worker, UnixTime now);
-    void warn_once(Oid database, const std::string& message, const std::string& hint);
+    void publish_shortages() const;
+    void warn_once(Oid oid, const Database& database, const std::string& message,
+                   const std::string& hint);
 
     std::map<Oid, Database> databases_;
     std::map<int, Started> started_;  // by slot
@@ -136,7 +142,11 @@ private:
 };
 
 void Launcher::list_databases(UnixTime now) {
-    std::vector<Oid> found;
+    struct Listed {
+        Oid oid;
+        NameData name;
+    };
+    std::vector<Listed> found;
     std::map<Oid, Database> next;
     found.reserve(256);
     {
@@ -150,13 +160,14 @@ void Launcher::list_databases(UnixTime now) {
                 // -2: a database whose DROP was interrupted; nobody can connect.
                 const bool usable =
                     form->datallowconn && !form->datistemplate && form->datconnlimit != -2;
-                if (usable) found.push_back(form->oid);
+                if (usable) found.push_back({form->oid, form->datname});
             }
             table_endscan(scan);
             table_close(relation, AccessShareLock);
         });
-        for (Oid oid : found) {
+        for (const auto& [oid, name] : found) {
             Database& database = next[oid] = databases_[oid];
+            database.name = NameStr(name);
             if (heard_of_.contains(oid)) database.announced = true;
             if (!database.look_first || database.not_before > now) continue;
             // To start there now would mean to wait for the command, and to fail if it was a DROP.
@@ -172,7 +183,11 @@ void Launcher::list_databases(UnixTime now) {
 void Launcher::take_announcements() {
     const auto announced = hub::take_announced_databases();
     const auto look_again = [&](Database& database) {
-        if (database.absent) database = Database{};
+        if (database.absent) {
+            Database fresh;
+            fresh.name = std::move(database.name);
+            database = std::move(fresh);
+        }
         database.announced = true;
     };
     if (!announced) {
@@ -257,11 +272,21 @@ void Launcher::ended(const Started& started, const hub::SlotView& slot, UnixTime
     }
 }
 
-void Launcher::warn_once(Oid database, const std::string& message, const std::string& hint) {
-    if (!warned_.insert(database).second) return;
+void Launcher::publish_shortages() const {
+    std::vector<hub::Shortage> all;
+    for (const auto& [oid, database] : databases_) {
+        if (database.lacking == hub::Lacking::nothing) continue;
+        all.push_back({oid, database.lacking, database.known || database.announced});
+    }
+    hub::publish_shortages(all);
+}
+
+void Launcher::warn_once(Oid oid, const Database& database, const std::string& message,
+                         const std::string& hint) {
+    if (!warned_.insert(oid).second) return;
     pg::log(WARNING, message,
-            "Transactions of database " + std::to_string(database) +
-                " wait in their table until it can be started.",
+            "Transactions of database \"" + database.name +
+                "\" wait in their table until it can be started.",
             hint);
 }
 
@@ -285,6 +310,7 @@ void Launcher::start_missing(Oid oid, Database& database, const std::vector<hub:
         if (!start(oid, database, worker, now)) return;
         if (!database.known) ++probes_;
     }
+    database.lacking = hub::Lacking::nothing;
 }
 
 bool Launcher::start(Oid oid, Database& database, int worker, UnixTime now) {
@@ -299,16 +325,17 @@ bool Launcher::start(Oid oid, Database& database, int worker, UnixTime now) {
         started_[slot] = {oid, generation, now};
         return true;
     }
+    database.lacking = slot < 0 ? hub::Lacking::slot : hub::Lacking::process;
     if (slot >= 0) hub::free_slot(slot, generation);
     if (!database.known && !database.announced) {  // nobody is waiting there as far as we know
         database.not_before = now + busy_delay;
         return false;
     }
     if (slot < 0) {
-        warn_once(oid, "no slot is free for another dtm coordinator",
+        warn_once(oid, database, "no slot is free for another dtm coordinator",
                   "Raise dtm.max_coordinators and restart the server.");
     } else {
-        warn_once(oid, "no background worker is free for a dtm coordinator",
+        warn_once(oid, database, "no background worker is free for a dtm coordinator",
                   "Raise max_worker_processes and restart the server.");
     }
     database.not_before = now + database.delay;

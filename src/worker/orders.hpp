@@ -25,7 +25,7 @@ public:
 private:
     std::optional<std::string> everything_;
     std::unordered_set<std::string> hosts_;
-    std::vector<std::pair<std::string, std::string>> redirects_;  // longest prefix first
+    std::vector<std::pair<std::string, std::string>> redirects_;
 };
 
 }  // namespace dtm::worker

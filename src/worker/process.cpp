@@ -13,6 +13,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -251,6 +252,15 @@ void connect(Oid database) {
     });
 }
 
+void say_started() {
+    pg::Transaction transaction;
+    const std::string database = database_name();
+    transaction.commit();
+    pg::log(LOG, "dtm coordinator " + std::to_string(hub::my_slot().worker + 1) + " of " +
+                     std::to_string(hub::my_slot().workers) + " of database " + database +
+                     " started");
+}
+
 [[noreturn]] void coordinator_main(Datum argument) {
     const int slot = DatumGetInt32(argument);
     std::uint32_t generation = 0;
@@ -265,8 +275,7 @@ void connect(Oid database) {
     pg::call([] { before_shmem_exit(stop_network, Datum{0}); });
     hub::set_serving();
     DTM_CRASH_POINT("worker.serving");
-    pg::log(LOG, "dtm coordinator " + std::to_string(hub::my_slot().worker + 1) + " of " +
-                     std::to_string(hub::my_slot().workers) + " started");
+    say_started();
     run_loop();
 }
 
@@ -302,6 +311,11 @@ bool start_coordinator(int slot, std::uint32_t generation, std::uint32_t databas
         BackgroundWorkerHandle* handle = nullptr;
         return RegisterDynamicBackgroundWorker(&worker, &handle);
     });
+}
+
+std::string database_name() {
+    const char* const name = pg::call([] { return get_database_name(MyDatabaseId); });
+    return "\"" + std::string(name == nullptr ? "?" : name) + "\"";
 }
 
 bool database_is_wanted(std::uint32_t database) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace dtm::worker {
 
@@ -16,6 +17,9 @@ bool start_coordinator(int slot, std::uint32_t generation, std::uint32_t databas
 // that conflicts with the one every session takes at its start; they fail while we are connected.
 // Within a transaction.
 bool database_is_wanted(std::uint32_t database);
+
+// That of this process, in quotes, for log lines. Within a transaction.
+std::string database_name();
 
 // pg_extension knows dtm_pg in this database, and its table is there. Within a transaction.
 bool extension_present();

@@ -281,6 +281,35 @@ def test_the_role_of_the_api(doors, one):
     wait_until(lambda: owner_of(doors, submitted(doors, one)) == "postgres", "the role is out of effect")
 
 
+def test_the_role_of_the_api_sees_what_it_may(doors, one):
+    """A stranger's transaction does not exist for it, until it may observe all."""
+    api, db, cluster = doors.api, doors.db, doors.api.cluster
+    db.q("create role looker")
+    hidden = saga(api, both(one, "ok"))
+    api.wait(hidden, "succeed")
+
+    def seen():
+        listed = [t["gid"] for t in api.get("all", limit=1000).json["transactions"] or []]
+        only = [t["gid"] for t in api.get("all", gid=hidden).json["transactions"] or []]
+        return api.transaction(hidden) is not None, hidden in listed, hidden in only
+    assert seen() == (True, True, True)
+    cluster.reload(dtm__api_role="looker")
+    try:
+        wait_until(lambda: owner_of(doors, submitted(doors, one)) == "looker", "the role is in effect")
+        assert seen() == (False, False, False)
+        assert api.query(hidden) == {"branches": [], "transaction": None}
+        own = submitted(doors, one)
+        assert api.status(own) == "succeed"
+        assert own in [t["gid"] for t in api.get("all", limit=1000).json["transactions"]]
+        db.q("select dtm_grant('looker', 'observe')")
+        assert seen() == (True, True, True)
+    finally:
+        cluster.settings.pop("dtm.api_role")
+        cluster.reload()
+        db.q("select dtm_revoke('looker')")
+    wait_until(lambda: owner_of(doors, submitted(doors, one)) == "postgres", "the role is out of effect")
+
+
 def submitted(doors, one):
     """Looks at the table: a role that comes into effect meanwhile hides what the other one submitted from the API."""
     gid = saga(doors.api, both(one, "ok"))

@@ -211,6 +211,7 @@ def test_reset_next_cron_time(api, one):
 
 
 def test_reset_cron_time(api, one):
+    begin = api.db.one("select clock_timestamp()")
     gids = [waiting(api, one, 3000) for _ in range(3)]
     soon = waiting(api, one, 1000)
     assert ok(api.get("resetCronTime", timeout=2000, limit=100)) == {"has_remaining": False, "succeed_count": 3}
@@ -221,6 +222,8 @@ def test_reset_cron_time(api, one):
     assert ok(api.get("resetCronTime")) == {"has_remaining": False, "succeed_count": 1}
     api.wait(soon, "succeed")
     assert ok(api.get("resetCronTime")) == {"has_remaining": False, "succeed_count": 0}
+    assert api.db.q("select role, detail from dtm.event where verb = 'retry_all' and time >= %s order by time", begin
+                    ) == [("postgres", "3 transactions"), ("postgres", "1 transaction")]
     for parameter in ("timeout", "limit"):
         error(api.get("resetCronTime", **{parameter: "x"}), "convert to int error: x")
 
@@ -254,6 +257,10 @@ def test_subscribe_and_unsubscribe(api, one, two):
     assert ok(api.get("queryKV", cat="topics", key=topic)) == {"kv": []}
     error(api.request("DELETE", f"/api/dtmsvr/topic/{topic}"), "NotFound")
     error(api.get("unsubscribe", topic=topic, url=two.url("ok/t")), "no such a topic")
+    first, second = f"topic {topic}: " + one.url("ok/t"), f"topic {topic}: " + two.url("ok/t")
+    assert api.db.q("select verb, role, detail from dtm.event where detail ~ %s order by time", topic) == [
+        ("subscribe", "postgres", first), ("subscribe", "postgres", second), ("unsubscribe", "postgres", first),
+        ("unsubscribe", "postgres", second), ("drop_topic", "postgres", f"topic {topic}")]
 
 
 @pytest.mark.parametrize("op", ["subscribe", "unsubscribe"])

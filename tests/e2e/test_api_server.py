@@ -91,7 +91,7 @@ def test_a_port_that_somebody_has(server):
             return api.db.wait(gid, "succeed") and time.monotonic() > begin + 5
         wait_until(others, "it has tried some times", pause=0.5)
     wait_listening(api)
-    wait_until(lambda: not [f for f in findings(api) if str(port) in f], "dtm_check is content")
+    wait_until(lambda: not [f for f in findings(api) if str(port) in f and "in use" in f], "dtm_check is content")
     assert api.cluster.log_text().count("cannot listen") == 1, "said once, not every second"
 
 
@@ -116,6 +116,61 @@ def test_a_database_that_does_not_exist(server):
     api = server(wait=False, dtm__api_database="nowhere")
     wait_until(lambda: [f for f in findings(api) if "nowhere" in f], "dtm_check says so")
     assert refused(address_of(api.cluster))
+
+
+def test_a_copied_database_does_not_listen(server):
+    """What is missing is dtm_adopt(), and dtm_check() there says so."""
+    api = server()
+    address = address_of(api.cluster)
+    api.close()
+    api.db.q("update dtm.identity set system_identifier = 4711")
+    api.db.q("select pg_reload_conf()")
+    wait_until(lambda: refused(address), "nobody listens")
+    said = "select remedy from dtm_check() where subject = 'API server' and level = 'error' and finding ~ 'copied'"
+    assert "dtm_adopt()" in wait_until(lambda: api.db.one(said), "dtm_check says so")
+    api.cluster.sql("create database other", dbname="postgres")
+    api.cluster.sql("create extension dtm_pg", dbname="other")
+    [[remedy]] = api.cluster.sql("select remedy from dtm_check() where subject = 'API server'", dbname="other")
+    assert "dtm_check() there" in remedy
+    api.db.q("select dtm_adopt()")
+    wait_listening(api)
+
+
+def test_a_role_that_does_not_exist(server):
+    """Every request says so; the log once per configuration, and dtm_check() what to do."""
+    complaint = "refuses all requests of API clients"
+    api = server(dtm__api_role="nobody")
+    try:
+        for _ in range(5):
+            answer = api.get("query", gid="x")
+            assert answer.status == 500 and '"nobody"' in answer.message
+        assert api.cluster.log_text().count(complaint) == 1
+        wait_until(lambda: [f for f in findings(api) if f.startswith("error: API server: ") and '"nobody"' in f
+                            and "CREATE ROLE" in f], "dtm_check says so")
+        before = api.cluster.log_size()
+        api.cluster.reload()
+        wait_until(lambda: complaint in api.cluster.log_text(before), "it is said again")
+        api.db.q("create role nobody")
+        wait_until(lambda: api.get("query", gid="x").status == 200, "it exists")
+        wait_until(lambda: not [f for f in findings(api) if "API server" in f], "dtm_check is content")
+        assert api.cluster.log_text(before).count(complaint) == 1
+    finally:
+        api.cluster.reload(dtm__api_role="")
+
+
+def test_an_api_without_token_and_role_is_a_warning(server, readable):
+    """Whoever reaches the port acts as the tables' owner."""
+    api = server()
+
+    def warned():
+        return [f for f in findings(api) if f.startswith("warning: API server: listens at ") and '"postgres"' in f]
+    wait_until(warned, "it is a warning")
+    api.cluster.reload(dtm__api_role="pg_monitor")
+    wait_until(lambda: not warned(), "with a role it is none")
+    api.cluster.reload(dtm__api_role="")
+    wait_until(warned, "it is a warning again")
+    api.cluster.reload(dtm__api_token_file=postgres_file(readable / "token", "secret\n"))
+    wait_until(lambda: not warned(), "with a token it is none")
 
 
 def test_only_one_database_is_served(server, session, one):
@@ -321,6 +376,9 @@ def test_admin_routes_can_be_switched_off(server, one):
     assert api.post("forceStop", gid=gid).status in (403, 404)
     assert api.get("all").status in (403, 404)
     assert api.request("DELETE", "/api/dtmsvr/topic/t").status in (403, 404)
+    for op in ("subscribe", "unsubscribe"):
+        assert api.get(op, topic="t", url=one.url("ok/t")).status in (403, 404)
+    assert api.db.q("select * from dtm.topic") == []
     assert api.status(gid) == "submitted"
     # What clients need stays.
     tcc = {"gid": api.get("newGid").json["gid"], "trans_type": "tcc"}

@@ -67,6 +67,12 @@ def test_create_extension_starts_a_coordinator(house, new_database, session, one
     serves(house, session, name, one)
 
 
+def test_the_log_names_the_database_that_is_served(house, new_database):
+    before, name = house.log_size(), new_database()
+    house.sql("create extension dtm_pg", dbname=name)
+    wait_until(lambda: f'dtm coordinator 1 of 1 of database "{name}" started' in house.log_text(before), "it says so")
+
+
 def test_a_rolled_back_create_extension_leaves_none(house, new_database):
     name = new_database()
     with house.connect(name, autocommit=False) as conn:
@@ -247,20 +253,60 @@ def test_smart_shutdown_ends(own_cluster, session, one):
 def test_no_free_worker_slot_is_said_once(own_cluster):
     """The launchers (ours and that of logical replication) and one coordinator take all slots. The other databases
     wait, and the log says why once for each, however often the launcher tries; when a slot is free one is served."""
-    begin, oids = own_cluster.log_size(), []
+    begin, names = own_cluster.log_size(), []
 
     def told():
-        return [own_cluster.log_text(begin).count(f"Transactions of database {oid} wait") for oid in oids]
+        return [own_cluster.log_text(begin).count(f'Transactions of database "{name}" wait') for name in names]
     for number in range(5):
         own_cluster.sql(f"create database late{number}", dbname="postgres")
         own_cluster.sql("create extension dtm_pg", dbname=f"late{number}")
-        [(oid,)] = own_cluster.sql("select oid from pg_database where datname = %s", f"late{number}")
-        oids.append(oid)
+        names.append(f"late{number}")
         wait_until(lambda: told()[-1], "the log tells of it")
     own_cluster.sql("drop extension dtm_pg")
     wait_until(lambda: own_cluster.sql("select pid from pg_stat_activity where backend_type = 'dtm coordinator'"
                                        " and datname like 'late%%'", dbname="postgres"), "one is served")
     assert told() == [1] * 5 and "max_worker_processes" in own_cluster.log_text(begin)
+
+
+@pytest.mark.settings({"max_worker_processes": 3})
+def test_no_free_worker_slot_is_found_by_dtm_check(own_cluster):
+    own_cluster.sql("create database late", dbname="postgres")
+    own_cluster.sql("create extension dtm_pg", dbname="late")
+
+    def found(dbname):
+        [[level, finding, remedy]] = own_cluster.sql(
+            "select level, finding, remedy from dtm_check() where subject = 'max_worker_processes'", dbname=dbname)
+        return level, finding, remedy or ""
+    for dbname in ("late", "bank"):
+        level, finding, remedy = wait_until(lambda: (f := found(dbname))[0] == "error" and f, "dtm_check says so")
+        assert '"late"' in finding and "max_worker_processes is 3" in finding and "Raise max_worker_processes" in remedy
+    own_cluster.sql("drop extension dtm_pg")
+    own_cluster.wait_coordinator("late")
+    wait_until(lambda: found("late")[0] != "error", "dtm_check is content")
+
+
+@pytest.mark.settings({"max_worker_processes": 3})
+def test_no_free_worker_slot_after_a_restart(own_cluster, session):
+    """Nobody has announced anything since then, and nobody knows yet where the extension is."""
+    own_cluster.sql("create database late", dbname="postgres")
+    own_cluster.sql("create extension dtm_pg", dbname="late")
+    own_cluster.restart()
+    served = wait_until(lambda: own_cluster.coordinators(""), "one of them is served") and (
+        "bank" if own_cluster.coordinators("bank") else "late")
+    other = {"bank": "late", "late": "bank"}[served]
+    wait_until(lambda: own_cluster.sql("select level from dtm_check() where subject = 'max_worker_processes'"
+                                       f" and finding like '%%\"{other}\"%%'", dbname=other) == [("error",)],
+               "dtm_check says so where nobody is served")
+
+
+@pytest.mark.settings({"dtm.max_coordinators": 1})
+def test_no_free_slot_for_a_coordinator(own_cluster):
+    own_cluster.sql("create database late", dbname="postgres")
+    own_cluster.sql("create extension dtm_pg", dbname="late")
+    [[finding, remedy]] = wait_until(lambda: own_cluster.sql(
+        "select finding, remedy from dtm_check() where level = 'error' and subject = 'max_worker_processes'"),
+        "dtm_check says so")
+    assert '"late"' in finding and "dtm.max_coordinators is 1" in finding and "dtm.max_coordinators" in remedy
 
 
 def test_without_preload_submits_are_kept_until_somebody_serves(own_cluster, session, one):

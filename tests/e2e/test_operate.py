@@ -83,6 +83,42 @@ def test_retry_now_keeps_the_attempts(db, one):
     assert db.branch(gid)["attempts"] == 2
 
 
+def test_retry_all_takes_up_what_waits_and_passes_by_the_rest(own_cluster, session, one):
+    db, other = session(own_cluster), session(own_cluster)
+    gids = [db.saga(step(one.url("error/a", n=1), None, {}), retry_interval=1000) for _ in range(5)]
+    for gid in gids:
+        db.wait_attempts(gid, 1)
+    *waiting, paused, locked = gids
+    db.q("select dtm_pause(%s)", paused)
+    ended = db.saga(step(one.url("ok/a"), None, {}))
+    db.wait(ended, "succeed")
+    with other.conn.transaction():
+        other.q("select from dtm.trans where gid = %s for update", locked)
+        assert db.one("select dtm_retry_all()") == len(waiting)
+        assert set(db.wait_all(waiting).values()) == {"succeed"}
+        assert db.status(locked) == db.status(paused) == "submitted"
+    assert db.one("select dtm_retry_all()") == 1
+    db.wait(locked, "succeed")
+    assert db.one("select dtm_retry_all()") == 0
+    assert [len(one.calls(gid=gid)) for gid in gids] == [2, 2, 2, 1, 2]
+    assert db.q("select gid, role, detail from dtm.event where verb = 'retry_all' order by time") == [
+        ("", "postgres", "3 transactions"), ("", "postgres", "1 transaction")]
+
+
+def test_retry_all_of_more_than_the_coordinator_is_told_of(own_cluster, session, one):
+    """Rows are read a thousand at a time, and hints have an end; the sweep finds the others."""
+    db = session(own_cluster)
+    db.q("select dtm_pause()")
+    begun = db.one("select count(dtm_submit('msg', array[dtm_step(%s)], 'many-' || n)) from generate_series(1, 5000) n",
+                   one.url("ok/many"))
+    db.q("update dtm.trans set next_cron_time = clock_timestamp() + interval '1 hour', version = version + 1,"
+         " progress = format('{\"b\":[{\"r\":1,\"a\":{\"n\":1,\"e\":1,\"t\":%s,\"l\":\"refused\"}}]}',"
+         " (extract(epoch from clock_timestamp() + interval '1 hour') * 1000000)::int8) where gid ~ '^many-'")
+    db.q("select dtm_resume()")
+    assert db.one("select dtm_retry_all()") == begun == 5000
+    wait_until(lambda: db.one("select count(*) from dtm.trans where status = 'succeed'") == begun, "all have ended")
+
+
 def test_retry_now_of_something_finished_or_unknown_is_refused(db, one):
     gid = db.saga(step(one.url("ok/a"), None, {}))
     db.wait(gid, "succeed")
@@ -162,6 +198,18 @@ def test_a_locked_row_stops_nobody_else(db, session, shared_cluster, one):
     finally:
         operator.conn.rollback()
     db.wait(gid, "succeed")
+
+
+@pytest.mark.settings({"dtm.alert_retry_limit": 0})
+def test_who_wants_no_alerts_finds_what_fails_in_attention(own_cluster, session, one):
+    db = session(own_cluster)
+    gid = db.saga(step(one.url("error/a"), None, {}), retry_interval=1000)
+    for attempts in (1, 2, 3):
+        db.wait_attempts(gid, attempts)
+        assert attempts < 3 and db.q("select gid from dtm.attention") == [] or attempts == 3
+        if attempts < 3:
+            db.q("select dtm_retry_now(%s)", gid)
+    assert "failed 3 times in a row" in db.one("select reason from dtm.attention where gid = %s", gid)
 
 
 def test_explain_names_every_step(db, one):
