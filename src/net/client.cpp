@@ -214,6 +214,7 @@ struct Client::Impl {
             signal_outbox();
         }
         if (server && !server->arrived().empty()) deliver_requests(server->arrived());
+        if (server && !server->gone().empty()) deliver_gone(server->gone());
     }
 
     // The other side's requests may be many already, and the memory for one more vector may not be
@@ -226,6 +227,14 @@ struct Client::Impl {
         } catch (const std::exception&) {
             for (const HttpRequest& request : arrived) server->abandon(request.id);
             arrived.clear();
+        }
+    }
+
+    void deliver_gone(std::vector<std::uint64_t>& ids) noexcept {
+        try {
+            const std::lock_guard lock(outbox_mutex);
+            move_all(ids, gone);
+        } catch (const std::exception&) {  // no memory: they are told of later
         }
     }
 
@@ -271,6 +280,7 @@ struct Client::Impl {
     std::mutex outbox_mutex;
     std::vector<Reply> outbox;
     std::vector<HttpRequest> requests;
+    std::vector<std::uint64_t> gone;
     ListenerState server_state;
     bool outbox_signalled = false;
     std::vector<Endpoint> endpoints;
@@ -330,6 +340,11 @@ void Client::take_requests(std::vector<HttpRequest>& requests) {
     const std::lock_guard lock(impl_->outbox_mutex);
     move_all(impl_->requests, requests);
     impl_->outbox_taken();
+}
+
+void Client::take_gone(std::vector<std::uint64_t>& ids) {
+    const std::lock_guard lock(impl_->outbox_mutex);
+    move_all(impl_->gone, ids);
 }
 
 void Client::answer(std::vector<HttpAnswer>& answers) {

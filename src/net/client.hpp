@@ -124,6 +124,9 @@ public:
     void listen(ServerSettings settings);
     // Appends the requests that have come so far; ready_fd() is readable while there are any.
     void take_requests(std::vector<HttpRequest>& requests);
+    // Appends the ids of requests whose clients have left before their answer. ready_fd() does not
+    // tell of them. Each of them has been there to take before: see take_requests().
+    void take_gone(std::vector<std::uint64_t>& ids);
     // Answers, in any order; one whose client is gone is dropped. The vector is left empty.
     void answer(std::vector<HttpAnswer>& answers);
     ListenerState listener() const;

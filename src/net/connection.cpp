@@ -115,6 +115,7 @@ void Connection::start() {
 void Connection::close() noexcept {
     if (closed_) return;
     closed_ = true;
+    if (phase_ == Phase::busy) owner_.lost(*this);
     phase_ = Phase::leaving;
     if (tls_) tls_->shutdown();
     error_code ignored;

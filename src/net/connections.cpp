@@ -82,6 +82,13 @@ void Connections::add(UniqueFd socket, const TlsContext* tls,
     }
 }
 
+void Connections::lost(const Connection& connection) noexcept {
+    try {
+        gone_.push_back(request_id(connection.slot_, slots_[connection.slot_].requests));
+    } catch (...) {  // no memory: the answer is dropped when it comes
+    }
+}
+
 void Connections::closed(Connection& connection) noexcept {
     connection.unlink();
     slots_[connection.slot_].connection.reset();  // whoever called the connection keeps it
@@ -104,7 +111,7 @@ bool Connections::authorized(std::string_view target, std::string_view authoriza
 
 void Connections::hand_over(Connection& connection, HttpRequest request) {
     Slot& slot = slots_[connection.slot_];
-    request.id = (std::uint64_t{++slot.requests} << 32) | connection.slot_;
+    request.id = request_id(connection.slot_, ++slot.requests);
     arrived_.push_back(std::move(request));
     ++requests_;
 }

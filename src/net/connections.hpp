@@ -48,6 +48,8 @@ public:
 
     std::size_t count() const { return count_; }
     std::vector<HttpRequest>& arrived() { return arrived_; }
+    // Requests that were handed over and whose clients left before the answer.
+    std::vector<std::uint64_t>& gone() { return gone_; }
     std::uint64_t accepted() const { return accepted_; }
     std::uint64_t requests() const { return requests_; }
     std::uint64_t refused() const { return refused_; }
@@ -65,6 +67,8 @@ public:
     // Of what is kept for one connection.
     void count_bytes(std::size_t before, std::size_t now) { buffered_ += now - before; }
     bool has_room() const { return buffered_ <= settings_.max_buffered; }
+    // Its client has left and gets no answer.
+    void lost(const Connection& connection) noexcept;
     void closed(Connection& connection) noexcept;
 
     std::unique_ptr<RequestParser> take_parser();
@@ -87,6 +91,10 @@ private:
     };
     using List = boost::intrusive::list<Connection, boost::intrusive::constant_time_size<false>>;
 
+    static std::uint64_t request_id(std::uint32_t slot, std::uint32_t number) {
+        return (std::uint64_t{number} << 32) | slot;
+    }
+
     // The phases that end by themselves, and when.
     struct Deadline {
         List& list;
@@ -106,6 +114,7 @@ private:
     // In the order in which they entered, so the first is the first to be too late.
     List idle_, reading_, writing_, leaving_;
     std::vector<HttpRequest> arrived_;
+    std::vector<std::uint64_t> gone_;
     std::uint64_t accepted_ = 0, requests_ = 0, refused_ = 0;
     std::vector<std::unique_ptr<RequestParser>> parsers_;
     std::vector<char> input_ = std::vector<char>(input_size);

@@ -310,6 +310,8 @@ bool HttpServer::calls_ready() { return std::exchange(impl_->calls_readable, fal
 
 std::vector<HttpRequest>& HttpServer::arrived() { return impl_->connections.arrived(); }
 
+std::vector<std::uint64_t>& HttpServer::gone() { return impl_->connections.gone(); }
+
 void HttpServer::answer(HttpAnswer answer) noexcept {
     impl_->connections.answer(std::move(answer));
 }

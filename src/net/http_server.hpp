@@ -34,6 +34,8 @@ public:
 
     // The caller takes the requests out.
     std::vector<HttpRequest>& arrived();
+    // Likewise the ids of requests whose clients left before the answer.
+    std::vector<std::uint64_t>& gone();
     void answer(HttpAnswer answer) noexcept;
     // Nobody is going to answer this request.
     void abandon(std::uint64_t id) noexcept;

@@ -30,6 +30,7 @@ struct Job {
     bool was_locked = false;                     // once: somebody's lock is not waited for again
     bool was_read = false;                       // `answer` tells of rows as a transaction saw them
     bool needs_topics = false;                   // to be read again within a transaction
+    bool gone = false;                           // its client has left
     std::optional<store::TransCommand> command;  // of routes that change a transaction
     std::optional<store::CommandResult> result;  // of the command
     std::optional<Answer> answer;

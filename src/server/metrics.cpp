@@ -10,6 +10,7 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <tuple>
@@ -61,13 +62,9 @@ constexpr std::array totals{
     Total{hub::Counter::alerts, "dtm_pg_alerts_total", "Alerts raised."},
 };
 
-double sum_of(hub::Counter counter, const std::vector<hub::SlotInfo>& slots) {
-    double sum = 0;
-    for (const hub::SlotInfo& slot : slots) {
-        sum += static_cast<double>(slot.counters[static_cast<int>(counter)]);
-    }
-    return sum;
-}
+// One life of a coordinator: its counters begin with 0 and only grow.
+using Life = std::tuple<Oid, int, int, TimestampTz>;
+using Counters = std::array<std::uint64_t, static_cast<std::size_t>(hub::Counter::count)>;
 
 }  // namespace
 
@@ -123,6 +120,12 @@ struct Metrics::Impl {
                              .Help("Open connections of API clients.")
                              .Register(registry)
                              .Add({});
+    Gauge& waiting = BuildGauge()
+                         .Name("dtm_pg_api_waiting")
+                         .Help("Requests of API clients that wait for the end of a round.")
+                         .Register(registry)
+                         .Add({});
+    std::map<Life, Counters> lives;  // as of the last look
     std::map<Route, Counted> by_route;
     std::map<core::TransType, Counted> by_type;
     std::map<std::tuple<core::TransType, std::string, std::string, bool>, Counter*> by_branch;
@@ -171,15 +174,27 @@ void Metrics::branch(core::TransType type, std::string_view branch_id, std::stri
     counter->Increment();
 }
 
-std::string Metrics::text(std::uint32_t connections) {
-    impl_->connections.Set(connections);
-    const std::vector<hub::SlotInfo> slots = hub::slots();
-    for (const Total& t : totals) {
-        // The library's counters only grow; these come as sums. A restart begins anew with both.
-        Counter& counter = *impl_->by_name.at(t.name);
-        const double more = sum_of(t.counter, slots) - counter.Value();
-        if (more > 0) counter.Increment(more);
+void Metrics::look_at_coordinators() {
+    std::map<Life, Counters> lives;
+    for (const hub::SlotInfo& slot : hub::slots()) {
+        if (slot.pid == 0) continue;  // its counters are those of the life before
+        const Life life{slot.database, slot.worker, slot.pid, slot.started};
+        Counters& now = lives[life];
+        std::ranges::copy(slot.counters, now.begin());
+        const auto before = impl_->lives.find(life);
+        for (const Total& t : totals) {
+            const auto c = static_cast<std::size_t>(t.counter);
+            const std::uint64_t seen = before == impl_->lives.end() ? 0 : before->second[c];
+            impl_->by_name.at(t.name)->Increment(static_cast<double>(now[c] - seen));
+        }
     }
+    impl_->lives = std::move(lives);
+}
+
+std::string Metrics::text(std::uint32_t connections, std::size_t waiting) {
+    impl_->connections.Set(connections);
+    impl_->waiting.Set(static_cast<double>(waiting));
+    look_at_coordinators();
     return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
 }
 

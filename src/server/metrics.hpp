@@ -24,8 +24,11 @@ public:
     void round(core::TransType, bool ok, core::Micros age);
     void branch(core::TransType, std::string_view branch_id, std::string_view op, bool ok);
 
-    // The text exposition format. `connections`: of the listener.
-    std::string text(std::uint32_t connections);
+    // Takes over what the coordinators of this server have counted. Now and then: what one counts
+    // between the last look and its end is lost.
+    void look_at_coordinators();
+    // The text exposition format. `connections`: of the listener; `waiting`: for rounds.
+    std::string text(std::uint32_t connections, std::size_t waiting);
 
 private:
     struct Impl;

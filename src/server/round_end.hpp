@@ -3,6 +3,8 @@
 
 #include "core/types.hpp"
 
+#include <cstdint>
+#include <limits>
 #include <string>
 
 namespace dtm::server {
@@ -14,6 +16,9 @@ struct RoundEnd {
     core::Status status = core::Status::submitted;
     std::string rollback_reason;
     core::Outcome last{core::Result::success, {}, {}};  // the last that was not a success
+    // Whose command left a later version of the row asked for another round. Of the last round
+    // everybody hears.
+    std::int64_t version = std::numeric_limits<std::int64_t>::max();
 };
 
 }  // namespace dtm::server

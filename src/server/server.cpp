@@ -30,10 +30,6 @@ constexpr std::chrono::milliseconds locked_look{20};
 // Of one turn: bytes of lists, and the time that they take.
 constexpr std::size_t longest_answers = std::size_t{32} << 20;
 constexpr std::chrono::milliseconds longest_reading{100};
-// Clients that wait for rounds; more are told at once that there is no end in sight.
-constexpr std::size_t most_parked = 10000;
-// A round that hangs that long will not be waited for; the transaction goes on all the same.
-constexpr core::Seconds longest_wait{120};
 
 bool is_lock(const pg::PgError& error) {
     return error.sqlstate() == ERRCODE_LOCK_NOT_AVAILABLE ||
@@ -69,11 +65,28 @@ void read_topics(Job& job) {
     }
 }
 
+// Null when it cannot be read.
+const core::Request* stored_request(const store::CommandResult& result) {
+    return result.request ? result.request.get() : result.stored.get();
+}
+
+// An abort waits where that was asked for when the transaction was prepared.
 bool asks_to_wait(const Job& job) {
     if (job.command->what == core::Command::submit)
         return job.command->request->options.wait_result;
-    return job.command->what == core::Command::abort && job.result->request != nullptr &&
-           job.result->request->options.wait_result;
+    const core::Request* stored = stored_request(*job.result);
+    return job.command->what == core::Command::abort && stored != nullptr &&
+           stored->options.wait_result;
+}
+
+// The round of a transaction of which nothing is going to be called.
+RoundEnd end_without_a_call(const Job& job) {
+    RoundEnd end;
+    end.type = job.command->request->type;
+    end.status = job.result->status;
+    end.rollback_reason = job.result->rollback_reason;
+    if (!job.result->rests->empty()) end.last = {core::Result::error, *job.result->rests, {}};
+    return end;
 }
 
 }  // namespace
@@ -113,6 +126,7 @@ void Server::receive(core::Time now) {
         locked_.clear();
     }
     requests_.clear();
+    client_.take_gone(gone_);  // first: whoever is gone has arrived
     client_.take_requests(requests_);
     if (!requests_.empty()) DTM_CRASH_POINT("server.requests_taken");
     for (net::HttpRequest& request : requests_) {
@@ -121,13 +135,27 @@ void Server::receive(core::Time now) {
         if (!job) {
             answers_.push_back(std::move(refusal));
         } else if (job->route == Route::metrics) {
-            reply(*job, {{}, metrics_.text(client_.listener().connections)});
+            reply(*job, {{}, metrics_.text(client_.listener().connections, waiting_.size())});
         } else if (job->answer) {
             reply(*job, *job->answer);
         } else {
             queue_.push_back(std::move(*job));
         }
     }
+    forget_the_gone();
+}
+
+// Their commands are carried out all the same; but nobody waits for a round.
+void Server::forget_the_gone() {
+    if (gone_.empty()) return;
+    const std::vector<std::uint64_t> strangers = waiting_.forget(gone_);
+    gone_.clear();
+    if (strangers.empty()) return;
+    const std::unordered_set<std::uint64_t> left(strangers.begin(), strangers.end());
+    const auto mark = [&left](Job& job) { job.gone = job.gone || left.contains(job.http); };
+    std::ranges::for_each(queue_, mark);
+    std::ranges::for_each(locked_, mark);
+    std::ranges::for_each(batch_, mark);
 }
 
 void Server::take_batch() {
@@ -250,24 +278,31 @@ void Server::finish(Job& job, core::Time now) {
             break;
     }
     const bool waits = asks_to_wait(job) && !core::is_final(result.status);
+    if (!waits) {
+        take_note(job);
+        return reply(job, {});
+    }
+    if (result.rests) {
+        reply(job, {round_answer(job.command->what, end_without_a_call(job)), {}});
+    } else if (!job.gone) {
+        park(job);
+    }
     take_note(job);
-    if (waits) return park(std::move(job), now);
-    reply(job, {});
 }
 
-// Of a request that waits only what its answer needs is kept.
-void Server::park(Job&& job, core::Time now) {
-    Waiting waiting;
-    const std::string gid(gid_of(job));
-    waiting.what = job.command->what;
-    waiting.type = job.command->request->type;
-    waiting.since = parked_ < most_parked ? now : now - longest_wait;
-    waiting.job.http = job.http;
-    waiting.job.route = job.route;
-    waiting.job.received = job.received;
-    if (job.rpc) waiting.job.rpc = wire::RpcCall{{}, std::move(job.rpc->id), {}, {}};
-    waiting_[gid].push_back(std::move(waiting));
-    ++parked_;
+void Server::park(const Job& job) {
+    Guest guest;
+    guest.http = job.http;
+    guest.route = job.route;
+    guest.received = job.received;
+    if (job.rpc) guest.rpc_id = job.rpc->id;
+    guest.what = job.command->what;
+    guest.version = job.result->version;
+    // The client need not have named all branches.
+    const core::Request* stored = stored_request(*job.result);
+    guest.until = std::chrono::steady_clock::now() +
+                  longest_wait(stored != nullptr ? *stored : *job.command->request, hub::policy());
+    waiting_.admit(std::string(gid_of(job)), std::move(guest));
 }
 
 void Server::committed(core::Time now) {
@@ -324,34 +359,26 @@ std::vector<Server::Written> Server::take_written() {
     return written;
 }
 
-std::vector<std::string> Server::awaited() const {
-    std::vector<std::string> gids;
-    for (const auto& [gid, jobs] : waiting_) gids.push_back(gid);
-    return gids;
-}
-
 void Server::round_over(const RoundEnd& end) {
-    const auto found = waiting_.find(end.gid);
-    if (found == waiting_.end()) return;
-    for (const Waiting& w : found->second) reply(w.job, {round_answer(w.what, end), {}});
-    parked_ -= found->second.size();
-    waiting_.erase(found);
+    for (Guest& guest : waiting_.leave(end)) {
+        wire::ApiOutcome outcome = round_answer(guest.what, end);
+        reply(std::move(guest), std::move(outcome));
+    }
 }
 
-void Server::give_up(core::Time now) {
-    for (auto w = waiting_.begin(); w != waiting_.end();) {
-        std::erase_if(w->second, [&](const Waiting& waiting) {
-            if (now - waiting.since < longest_wait) return false;
-            RoundEnd end;
-            end.gid = w->first;
-            end.type = waiting.type;
-            end.last = {core::Result::ongoing, "no end in sight", {}};
-            reply(waiting.job, {round_answer(waiting.what, end), {}});
-            --parked_;
-            return true;
-        });
-        w = w->second.empty() ? waiting_.erase(w) : std::next(w);
+void Server::give_up() {
+    for (Guest& guest : waiting_.leave(std::chrono::steady_clock::now())) {
+        reply(std::move(guest), no_end_in_sight());
     }
+}
+
+void Server::reply(Guest&& guest, wire::ApiOutcome outcome) {
+    Job job;
+    job.http = guest.http;
+    job.route = guest.route;
+    job.received = guest.received;
+    if (guest.rpc_id) job.rpc = wire::RpcCall{{}, std::move(*guest.rpc_id), {}, {}};
+    reply(job, {std::move(outcome), {}});
 }
 
 void Server::reply(const Job& job, const Answer& answer) {

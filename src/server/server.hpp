@@ -8,10 +8,10 @@
 #include "server/job.hpp"
 #include "server/metrics.hpp"
 #include "server/round_end.hpp"
+#include "server/waiting_room.hpp"
 
 #include <deque>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace dtm::server {
@@ -30,7 +30,7 @@ public:
     std::optional<core::Time> due() const {
         return locked_.empty() ? std::nullopt : std::optional(locked_until_);
     }
-    bool anybody_waits() const { return !waiting_.empty(); }
+    bool anybody_waits() const { return waiting_.size() > 0; }
 
     // One turn's requests, within a transaction and a pg::Spi scope; then committed(), or after an
     // error alone(): each in a transaction of its own, so that one of them spoils no other.
@@ -46,34 +46,29 @@ public:
     };
     std::vector<Written> take_written();
     // Gids whose round somebody waits for.
-    bool is_awaited(const std::string& gid) const { return waiting_.contains(gid); }
-    std::vector<std::string> awaited() const;
+    bool is_awaited(const std::string& gid) const { return waiting_.is_awaited(gid); }
+    std::vector<std::string> awaited() const { return waiting_.gids(); }
     void round_over(const RoundEnd& end);
     // Answers those who waited too long.
-    void give_up(core::Time now);
+    void give_up();
 
     // Sends the answers that are ready.
     void send();
     Metrics& metrics() { return metrics_; }
 
 private:
-    struct Waiting {
-        Job job;  // how to answer, no more
-        core::Command what = core::Command::submit;
-        core::TransType type = core::TransType::saga;
-        core::Time since{};
-    };
-
     void look_at_role();
     void complain(const pg::SqlError&);
     void take_batch();
     void put_back_doubles();
     void read_rows(Oid role, core::Time now);
-    void park(Job&& job, core::Time now);
+    void forget_the_gone();
+    void park(const Job& job);
     void command(const std::vector<Job*>& commanders, Oid role, core::Time now);
     void take_note(Job& job);
     void finish(Job& job, core::Time now);
     void reply(const Job& job, const Answer& answer);
+    void reply(Guest&& guest, wire::ApiOutcome outcome);
 
     net::Client& client_;
     Metrics metrics_;
@@ -87,8 +82,8 @@ private:
     std::vector<Job> batch_;
     std::vector<Written> written_;
     std::vector<std::string> touched_;  // rows that a read made due
-    std::unordered_map<std::string, std::vector<Waiting>> waiting_;
-    std::size_t parked_ = 0;
+    WaitingRoom waiting_;
+    std::vector<std::uint64_t> gone_;  // requests whose client has left
     std::vector<net::HttpRequest> requests_;
     std::vector<net::HttpAnswer> answers_;
 };

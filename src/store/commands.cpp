@@ -8,6 +8,7 @@
 #include "wire/stored.hpp"
 
 #include <ranges>
+#include <utility>
 
 namespace dtm::store {
 
@@ -206,6 +207,7 @@ void Executor::carry_out(const std::vector<Creation>& creations) {
         result.create_time = now_;
         result.request = command(c.command).request;
         result.silent = !c.progress;
+        if (c.due && *c.due > now_) result.rests.emplace();
     }
 }
 
@@ -221,13 +223,19 @@ void Executor::carry_out(const std::vector<Change>& changes) {
         result.create_time = done[k].create_time;
         result.rollback_reason = std::move(done[k].rollback_reason);
         result.silent = done[k].silent;
-        if (!result.changed || core::is_final(c.to)) {
+        if (core::is_final(c.to)) {
             result.request.reset();
-        } else if (c.to == Status::aborting) {
+            continue;
+        }
+        if (c.to == Status::aborting) {
             result.request = readable_request(c.gid, c.type, done[k].request);
         } else if (!result.request) {
             result.request = command(c.command).request;
         }
+        if (c.due && *c.due > now_) result.rests.emplace();
+        if (!done[k].aside) continue;
+        result.stored = std::exchange(result.request, nullptr);
+        result.rests = "it is paused or was put aside, see dtm.attention";
     }
 }
 

@@ -75,6 +75,10 @@ struct CommandResult {
     // at once. Null: the row has to be read (a final status, hurry, not `changed`).
     std::shared_ptr<const core::Request> request;
     bool silent = false;  // the row has no progress text
+    // Of what is not final and has no `request`: what the row says, for whoever waits for it.
+    std::shared_ptr<const core::Request> stored;
+    // Not final, and nothing of it is going to be called: why, for people; empty: its own delay.
+    std::optional<std::string> rests;
 };
 
 // Within a pg::Spi scope, as the tables' owner. No two commands may name the same gid. `role`:

@@ -21,6 +21,19 @@ using core::Command;
 using core::Status;
 using core::TransType;
 
+namespace {
+
+// Null when it cannot be read.
+std::shared_ptr<const core::Request> readable_request(const Row& row) {
+    try {
+        return std::make_shared<core::Request>(request_of(row));
+    } catch (const std::runtime_error&) {
+        return nullptr;
+    }
+}
+
+}  // namespace
+
 void Executor::judge_open() {
     std::vector<std::string_view> gids;
     for (std::size_t i = 0; i < commands_.size(); ++i) {
@@ -222,13 +235,21 @@ void Executor::hurry(std::size_t i, const Row& row) {
     }
     leave(i, row);
     CommandResult& result = results_[i];
+    if (core::is_final(row.status)) return;
+    result.stored = readable_request(row);
     // A repeated submit does not take up what was put aside; an operator does.
-    if (core::is_final(row.status) || (row.attention && !asked)) return;
+    if (row.attention && !asked) {
+        result.rests = *row.attention;
+        return;
+    }
     // Due already: written again it would only lose what its coordinator knows of calls under way.
     result.changed = row.next_cron_time && *row.next_cron_time <= now_;
     if (result.changed) return;
     const Hurried hurried = hurried_up(row, now_, policy_);
-    if (!row.attention && (!hurried.due || *hurried.due > now_)) return;
+    if (!row.attention && (!hurried.due || *hurried.due > now_)) {
+        result.rests.emplace();
+        return;
+    }
     make_due(row.gid, hurried.progress, hurried.due, now_);
     if (asked) record_event(row.gid, "retry_now", role_name(role_), "");
     DTM_CRASH_POINT("store.hurry_written");

@@ -171,9 +171,10 @@ std::optional<core::Outcome> Actives::waiting_since(const store::Row& row) {
         }
     }
     if (waiting == nullptr) return std::nullopt;
-    return core::Outcome{waiting->errors > 0 ? core::Result::error : core::Result::ongoing,
-                         waiting->last_answer,
-                         {}};
+    core::Outcome outcome{core::Result::ongoing, core::last_word(*waiting), {}};
+    if (waiting->errors > 0) outcome.result = core::Result::error;
+    if (waiting->kept_back) outcome.result = core::Result::deferred;
+    return outcome;
 }
 
 Active& Actives::keep(std::unique_ptr<Active> a, std::size_t bytes) {
@@ -203,6 +204,7 @@ void Actives::round_over(const Active& a) {
     end.status = a.state.status;
     end.rollback_reason = a.state.rollback_reason;
     end.last = a.last;
+    end.version = a.version;
     server_->round_over(end);
 }
 
@@ -217,6 +219,7 @@ Active* Actives::ended(std::uint64_t call) {
 void Actives::take(Active& a, std::uint64_t call, core::Outcome&& outcome, core::Time now) {
     if (a.reload) return changed_by_others(a);
     const CallId id = CallId::unpack(call);
+    if (outcome.result != core::Result::success) a.last = outcome;
     decide(a, core::Answer{id.branch, id.op, std::move(outcome)}, now);
     let_go_if_idle(a, now);
 }
@@ -238,14 +241,13 @@ void Actives::answer(net::Reply&& reply, core::Time now) {
                    reply.outage ? core::Hold::breaker : core::Hold::crowd};
         return take(*a, reply.id, std::move(outcome), now);
     }
+    const CallId id = CallId::unpack(reply.id);
     if (reply.status == 0) {
         outcome = {core::Result::error, std::move(reply.error), {}};
     } else {
-        const CallId id = CallId::unpack(reply.id);
         outcome = wire::classify(*a->request, id.branch, id.op, reply.status, reply.body);
-        count_branch(*a, id.branch, id.op, outcome.result == core::Result::success);
     }
-    if (outcome.result != core::Result::success) a->last = outcome;
+    count_branch(*a, id.branch, id.op, outcome.result == core::Result::success);
     hub::count(counter_of(outcome.result));
     take(*a, reply.id, std::move(outcome), now);
 }
@@ -466,6 +468,17 @@ void Actives::forget(Active& a) {
     bytes_ -= a.bytes;
     by_gid_.erase(a.gid());
     by_id_.erase(id);
+}
+
+void Actives::put_aside(Active& a, const std::string& why) {
+    if (server_ != nullptr) {
+        server::RoundEnd end;  // not with the state that could not be written
+        end.gid = a.gid();
+        end.type = a.request->type;
+        end.last = {core::Result::error, why, {}};
+        server_->round_over(end);
+    }
+    forget(a);
 }
 
 std::optional<core::Time> Actives::next_wake() const {

@@ -95,6 +95,8 @@ public:
     // Somebody holds its row: the others are written first.
     void defer(Active& a);
     void forget(Active& a);
+    // Its row was put aside, `why` for whoever waits for its round.
+    void put_aside(Active& a, const std::string& why);
     std::optional<core::Time> next_wake() const;
 
 private:

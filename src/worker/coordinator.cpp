@@ -302,10 +302,9 @@ void Coordinator::load_due(core::Time now) {
 
 void Coordinator::accept(const store::Row& row, core::Time now) {
     // An operator may have ended it, whatever is still in flight.
-    if (core::is_final(row.status)) {
-        hub::announce_finished(row.gid);
-        if (server_) tell_who_waits(row);
-    }
+    const bool over = core::is_final(row.status);
+    if (over) hub::announce_finished(row.gid);
+    if (server_ && (over || row.attention || row.unreadable)) tell_who_waits(row);
     if (Active* a = actives_.find(row.gid)) {
         if (a->version == row.version) {
             actives_.end_rest(*a, now);  // somebody asks for it
@@ -315,7 +314,7 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
         return;
     }
     if (row.unreadable) unreadable_.push_back({row.gid, row.version, *row.unreadable});
-    if (core::is_final(row.status) || row.attention || row.unreadable) return;
+    if (over || row.attention || row.unreadable) return;
     if (workers_ > 1 && hub::slice_of(row.gid, workers_) != worker_) return;
     const auto tolerance = asked_for_.contains(row.gid) ? clock_tolerance : core::Seconds{0};
     // What dtm_import() has brought is older, and was admitted by the commit that brought it.

@@ -1,6 +1,7 @@
 // What a coordinator has to do with the API server (design 12): the first one of its database runs
 // it.
 #include "hub/shared.hpp"
+#include "pg/time.hpp"
 #include "pg/transaction.hpp"
 #include "server/listener.hpp"
 #include "worker/coordinator.hpp"
@@ -11,17 +12,29 @@ namespace {
 // How often rows of other coordinators are looked at that a client waits for.
 constexpr std::chrono::milliseconds other_look{50};
 
-// What a row tells of its transaction's last round; none: it may be under way.
-std::optional<server::RoundEnd> round_seen(const store::Row& row) {
+// What a row tells of its transaction's last round, read before `now`; none: it may be under way.
+std::optional<server::RoundEnd> round_seen(const store::Row& row, core::Time now) {
     server::RoundEnd end;
     end.gid = row.gid;
     end.type = row.type;
     end.status = row.status;
     end.rollback_reason = row.rollback_reason;
     if (core::is_final(row.status)) return end;
-    const auto waiting = Actives::waiting_since(row);
-    if (!waiting) return std::nullopt;
-    end.last = *waiting;
+    if (row.attention || row.unreadable) {
+        end.last = {core::Result::error, row.unreadable.value_or(row.attention.value_or("")), {}};
+        return end;
+    }
+    // What is due is called, or will be.
+    if (!row.next_cron_time || *row.next_cron_time <= now) return std::nullopt;
+    try {
+        const auto waiting = Actives::waiting_since(row);
+        if (!waiting) return std::nullopt;
+        end.last = *waiting;
+    } catch (const std::runtime_error& error) {  // its coordinator puts it aside
+        end.last = {core::Result::error, error.what(), {}};
+    }
+    // Whoever saw this version, or wrote it, waits for what comes after it.
+    end.version = row.version - 1;
     return end;
 }
 
@@ -49,7 +62,8 @@ void Coordinator::look_after_api(core::Time now) {
     look_after_others(now);
     if (api_shown_ && now >= *api_shown_ && now - *api_shown_ < core::Seconds{1}) return;
     api_shown_ = now;
-    server_->give_up(now);
+    server_->give_up();
+    server_->metrics().look_at_coordinators();
     server::publish(client_->listener());
 }
 
@@ -65,8 +79,9 @@ void Coordinator::look_after_others(core::Time now) {
     pg::Transaction transaction;
     {
         const pg::Spi spi;
-        for (const store::Row& row : store::load(gids)) {
-            if (const auto end = round_seen(row)) server_->round_over(*end);
+        const std::vector<store::Row> rows = store::load(gids);
+        for (const store::Row& row : rows) {
+            if (const auto end = round_seen(row, pg::now())) server_->round_over(*end);
         }
     }
     transaction.commit();
@@ -81,7 +96,7 @@ std::optional<core::Time> Coordinator::api_due(core::Time now) const {
 
 void Coordinator::tell_who_waits(const store::Row& row) {
     if (!server_->is_awaited(row.gid)) return;
-    if (const auto end = round_seen(row)) server_->round_over(*end);
+    if (const auto end = round_seen(row, pg::now())) server_->round_over(*end);
 }
 
 // Nobody knows whose error it is when a transaction of both fails: requests are executed one by

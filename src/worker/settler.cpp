@@ -141,7 +141,7 @@ void Settler::put_aside(Active& a, const std::string& why) {
                 "dtm_pg cannot write the state of transaction " + a.gid() + " and puts it aside",
                 why, "See dtm.attention; dtm_retry_now() brings it back.");
         hub::count(hub::Counter::attention);
-        actives_.forget(a);
+        actives_.put_aside(a, why);
     } catch (const pg::PgError& error) {
         if (blame_of(error) == Blame::everything) throw;
         pg::log(

@@ -180,6 +180,30 @@ TEST(NetServer, PipelinedRequestsOfAClientThatEndedItsSideAreAnswered) {
     EXPECT_TRUE(wire.closes());
 }
 
+TEST(NetServer, ItIsToldWhoseClientIsGone) {
+    Host host;
+    Wire stays(host.port()), leaves(host.port()), answered(host.port());
+    const std::map<std::string, Wire*> wires{{"/s", &stays}, {"/l", &leaves}, {"/a", &answered}};
+    for (const auto& [target, wire] : wires) wire->send(get(target));
+    std::map<std::string, std::uint64_t> ids;
+    for (const HttpRequest& request : host.wait_for(3)) ids[request.target] = request.id;
+    host.answer(make_answer(ids["/a"], "a"));
+    EXPECT_EQ(answered.read_answer().body, "a");
+    answered.reset();
+    leaves.reset();
+    std::vector<std::uint64_t> gone;
+    EXPECT_TRUE(eventually([&] {
+        host.client->take_gone(gone);
+        return !gone.empty();
+    }));
+    EXPECT_TRUE(host.waits_for_connections(1));
+    host.client->take_gone(gone);
+    EXPECT_EQ(gone, std::vector<std::uint64_t>{ids["/l"]});
+    host.answer(make_answer(ids["/l"], "l"));
+    host.answer(make_answer(ids["/s"], "s"));
+    EXPECT_EQ(stays.read_answer().body, "s");
+}
+
 // ---- bodies -------------------------------------------------------------------------------------
 
 constexpr std::string_view chunked_head =
