@@ -171,6 +171,7 @@ std::string kv_text(const store::KvRow& row) {
 
 Answer kv_answer(const std::vector<store::KvRow>& rows, const std::string* next_position) {
     std::vector<std::string> texts;
+    texts.reserve(rows.size());
     for (const store::KvRow& row : rows) texts.push_back(kv_text(row));
     std::vector<Member> members{{"kv", wire::json_list(texts)}};
     if (next_position != nullptr) members.emplace_back("next_position", *next_position);
@@ -183,15 +184,17 @@ Answer scan_kv(const Job& job) {
     return kv_answer(page.rows, &following);
 }
 
-Answer topic_answer(const store::TopicChange& change) {
-    if (change.outcome == store::TopicOutcome::done) return {};
+std::optional<Answer> topic_answer(const store::TopicChange& change) {
+    if (change.outcome == store::TopicOutcome::busy) return std::nullopt;
+    if (change.outcome == store::TopicOutcome::done) return Answer{};
     return failure_answer(Kind::error, std::string(store::words(change.outcome)));
 }
 
-Answer change_topic(const Job& job) {
+std::optional<Answer> change_topic(const Job& job) {
+    constexpr auto locks = store::Locks::skip;
     if (job.route == Route::delete_topic) {
-        const store::TopicChange change = store::drop_topic(job.topic);
-        if (change.outcome == store::TopicOutcome::done) return {};
+        const store::TopicChange change = store::drop_topic(job.topic, locks);
+        if (change.outcome != store::TopicOutcome::no_topic) return topic_answer(change);
         return failure_answer(Kind::error, "storage: NotFound");
     }
     const std::string topic = parameter(job, "topic"), url = parameter(job, "url");
@@ -203,9 +206,9 @@ Answer change_topic(const Job& job) {
                                                std::to_string(longest_name) + " bytes, a remark " +
                                                std::to_string(longest_remark));
     }
-    if (job.route == Route::unsubscribe) return topic_answer(store::unsubscribe(topic, url));
+    if (job.route == Route::unsubscribe) return topic_answer(store::unsubscribe(topic, url, locks));
     store::check_subscriber_url(url);
-    return topic_answer(store::subscribe(topic, url, remark));
+    return topic_answer(store::subscribe(topic, url, remark, locks));
 }
 
 // What was done so far, for the client that goes on with it (1.5.9).
@@ -218,13 +221,18 @@ Answer workflow(const Job& job, Oid role) {
 
 }  // namespace
 
+std::string changed_topic(const Job& job) {
+    return job.route == Route::delete_topic ? job.topic : parameter(job, "topic");
+}
+
 bool needs_read(const Job& job) {
-    if (!job.command) return true;
+    if (!job.command || job.executed) return true;
     return job.command->what == core::Command::prepare_workflow && job.result &&
            job.result->what == store::CommandResult::What::done;
 }
 
-Answer answer_read(const Job& job, Oid role, core::Time now, std::vector<std::string>& touched) {
+std::optional<Answer> answer_read(const Job& job, Oid role, core::Time now,
+                                  std::vector<std::string>& touched) {
     try {
         switch (job.route) {
             case Route::query:
@@ -249,7 +257,7 @@ Answer answer_read(const Job& job, Oid role, core::Time now, std::vector<std::st
     } catch (const Refused& refused) {
         return failure_answer(Kind::error, refused.what());
     } catch (const wire::BadRequest& bad) {
-        return {wire::refusal(bad), {}};
+        return Answer{wire::refusal(bad), {}};
     } catch (const pg::SqlError& error) {
         return failure_answer(Kind::error, error.what());
     }

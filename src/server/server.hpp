@@ -64,13 +64,16 @@ private:
         core::Time since{};
     };
 
+    void drop_unanswered();
     void take_batch();
-    void put_back_doubles();
+    void leave_doubles();
     void read_rows(Oid role, core::Time now);
     void park(Job&& job, core::Time now);
     void command(const std::vector<Job*>& commanders, Oid role, core::Time now);
     void take_note(Job& job);
+    void come_back(Job& job, core::Time now);
     void finish(Job& job, core::Time now);
+    void execute_alone(core::Time now);
     void reply(const Job& job, const Answer& answer);
 
     net::Client& client_;
@@ -81,7 +84,8 @@ private:
     std::deque<Job> queue_;
     std::vector<Job> locked_;
     core::Time locked_until_{};
-    std::vector<Job> batch_;
+    std::vector<Job> batch_;  // between execute() and committed()
+    std::deque<Job> apart_;   // of a batch that failed: have yet to be executed one by one
     std::vector<Written> written_;
     std::vector<std::string> touched_;  // rows that a read made due
     std::unordered_map<std::string, std::vector<Waiting>> waiting_;
