@@ -3,8 +3,9 @@
 // room may include this file.
 //
 // DTM_CRASH_FILE names a file with "<point> <n>": who passes the point for the n-th time from now
-// on, in whatever process or thread, empties the file and kills its process. DTM_CRASH_SEEN names a
-// log of all points passed.
+// on, in whatever process or thread, empties the file and kills its process; with "<point> <n>
+// throw" it throws an exception that is none of PostgreSQL's. DTM_CRASH_SEEN names a log of all
+// points passed.
 #pragma once
 
 #ifndef DTM_CRASH_POINTS
@@ -18,11 +19,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 
 namespace dtm {
 
-inline void pass_crash_point(const char* name) noexcept {
-    char line[80];
+inline void pass_crash_point(const char* name) {
+    char line[90];
     const char* seen = std::getenv("DTM_CRASH_SEEN");
     const int log = seen == nullptr ? -1 : ::open(seen, O_WRONLY | O_APPEND | O_CREAT, 0666);
     if (log >= 0) {
@@ -34,16 +37,20 @@ inline void pass_crash_point(const char* name) noexcept {
     const int file = path == nullptr ? -1 : ::open(path, O_RDWR);
     if (file < 0) return;
     char wanted[80] = "";
+    char deed[8] = "";
     int count = 0;
     ::flock(file, LOCK_EX);  // of this open(): other threads wait, too
     const auto read = ::pread(file, line, sizeof line - 1, 0);
     line[read < 0 ? 0 : read] = '\0';
-    const bool meant = sscanf(line, "%79s %d", wanted, &count) == 2 && !std::strcmp(wanted, name);
-    if (meant && ::ftruncate(file, 0) == 0) {
+    const bool meant =
+        sscanf(line, "%79s %d %7s", wanted, &count, deed) >= 2 && !std::strcmp(wanted, name);
+    const bool throws = meant && count <= 1 && deed[0] != '\0';
+    if (meant && ::ftruncate(file, 0) == 0 && !throws) {
         if (count <= 1) ::kill(::getpid(), SIGKILL);
-        if (::dprintf(file, "%s %d", name, count - 1) < 0) std::abort();
+        if (::dprintf(file, "%s %d %s", name, count - 1, deed) < 0) std::abort();
     }
     ::close(file);
+    if (throws) throw std::runtime_error(std::string("thrown at ") + name);
 }
 
 }  // namespace dtm

@@ -13,6 +13,7 @@ namespace dtm::api {
 namespace {
 
 using store::TopicOutcome;
+constexpr auto wait = store::Locks::wait;
 
 std::string required(FunctionCallInfo fcinfo, int n, const char* name, const char* wire_text) {
     std::string value = pg::opt_text_arg(fcinfo, n).value_or("");
@@ -28,6 +29,7 @@ int count_of(const store::TopicChange& change, const std::string& topic,
     const std::string message(store::words(change.outcome));
     switch (change.outcome) {
         case TopicOutcome::done:
+        case TopicOutcome::busy:  // not for who waits
             break;
         case TopicOutcome::url_exists:
             throw pg::SqlError(
@@ -71,18 +73,20 @@ DTM_FUNCTION(dtm_subscribe) {
     }
     const std::string remark = pg::opt_text_arg(fcinfo, 2).value_or("");
     const store::AsOwner as_owner;
-    PG_RETURN_INT32(api::recorded(store::subscribe(topic, url, remark), "subscribe", topic, url));
+    PG_RETURN_INT32(
+        api::recorded(store::subscribe(topic, url, remark, api::wait), "subscribe", topic, url));
 }
 
 DTM_FUNCTION(dtm_unsubscribe) {
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const std::string url = api::required(fcinfo, 1, "url", "empty url");
     const store::AsOwner as_owner;
-    PG_RETURN_INT32(api::recorded(store::unsubscribe(topic, url), "unsubscribe", topic, url));
+    PG_RETURN_INT32(
+        api::recorded(store::unsubscribe(topic, url, api::wait), "unsubscribe", topic, url));
 }
 
 DTM_FUNCTION(dtm_drop_topic) {
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const store::AsOwner as_owner;
-    PG_RETURN_INT32(api::recorded(store::drop_topic(topic), "drop_topic", topic));
+    PG_RETURN_INT32(api::recorded(store::drop_topic(topic, api::wait), "drop_topic", topic));
 }

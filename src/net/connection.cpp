@@ -370,6 +370,12 @@ void Connection::answer(HttpAnswer answer) {
     if (!closed_ && phase_ != Phase::writing) go_on();
 }
 
+void Connection::forget_request() noexcept {
+    owner_.count_bytes(request_bytes_, 0);
+    accounted_ -= request_bytes_;
+    request_bytes_ = 0;
+}
+
 // In one write, where the kernel takes it.
 void Connection::send(AnswerHeader header, std::string body) {
     // What has come already is answered before the connection closes.

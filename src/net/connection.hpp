@@ -60,6 +60,8 @@ public:
 
     void start();
     void answer(HttpAnswer answer);
+    // It waits for its answer, but nobody keeps it.
+    void forget_request() noexcept;
     // Its phase took too long.
     void expire();
     // Reads what is there before it closes an idle connection: a request that is on its way gets

@@ -127,6 +127,8 @@ boost::intrusive_ptr<Connection> Connections::find(std::uint64_t id) const {
 void Connections::answer(HttpAnswer answer) noexcept {
     const auto connection = find(answer.id);
     if (!connection) return;
+    if (answer.kind == HttpAnswer::Kind::none) return connection->close();
+    if (answer.kind == HttpAnswer::Kind::later) return connection->forget_request();
     try {
         connection->answer(std::move(answer));
     } catch (...) {

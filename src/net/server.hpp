@@ -37,6 +37,9 @@ struct HttpRequest {
 
 struct HttpAnswer {
     std::uint64_t id = 0;
+    // later: there will be one, and the request takes no memory until then. none: nobody will
+    // answer, and the connection closes.
+    enum class Kind : std::uint8_t { answer, later, none } kind = Kind::answer;
     unsigned status = 200;
     std::string content_type = "application/json; charset=utf-8";
     std::string body;

@@ -73,6 +73,14 @@ void read_body(Job& job, const wire::TopicLookup& topics) {
     }
 }
 
+// A document takes many times what its text takes, and many requests may wait.
+void forget_text(Job& job) {
+    job.body = std::string();
+    if (!job.rpc) return;
+    job.rpc->params = {};
+    job.rpc->document.reset();
+}
+
 void read_rpc(Job& job) {
     wire::RpcRead read = wire::parse_rpc(job.body);
     if (!read.call) {
@@ -157,9 +165,9 @@ std::optional<Job> read_job(net::HttpRequest&& request, bool operators, net::Htt
     }
     if (job.route == Route::json_rpc) read_rpc(job);
     if (!job.answer) answer_at_once(job);
-    if (job.answer) return job;
     try {
-        read_body(job, no_topics_here);
+        if (!job.answer) read_body(job, no_topics_here);
+        forget_text(job);
     } catch (const NeedsTopics&) {
         job.needs_topics = true;
     }
@@ -167,8 +175,9 @@ std::optional<Job> read_job(net::HttpRequest&& request, bool operators, net::Htt
 }
 
 void read_again(Job& job) {
-    job.needs_topics = false;
     read_body(job, store::subscriber_urls);
+    job.needs_topics = false;
+    forget_text(job);
 }
 
 net::HttpAnswer wrap(const Job& job, const Answer& answer) {

@@ -29,11 +29,14 @@ struct Job {
     std::optional<wire::RpcCall> rpc;            // the request came by JSON-RPC
     bool was_locked = false;                     // once: somebody's lock is not waited for again
     bool was_read = false;                       // `answer` tells of rows as a transaction saw them
+    bool executed = false;                       // the command is committed, its read is not done
     bool needs_topics = false;                   // to be read again within a transaction
     bool gone = false;                           // its client has left
     std::optional<store::TransCommand> command;  // of routes that change a transaction
     std::optional<store::CommandResult> result;  // of the command
     std::optional<Answer> answer;
+    // What a turn leaves to the next one.
+    enum class Left : std::uint8_t { nothing, all, read } left = Left::nothing;
 };
 
 // Finds the route and reads the body. The answer is there already when the request is refused or

@@ -189,15 +189,17 @@ Answer scan_kv(const Job& job) {
     return kv_answer(page.rows, &following);
 }
 
-Answer topic_answer(const store::TopicChange& change) {
-    if (change.outcome == store::TopicOutcome::done) return {};
+std::optional<Answer> topic_answer(const store::TopicChange& change) {
+    if (change.outcome == store::TopicOutcome::busy) return std::nullopt;
+    if (change.outcome == store::TopicOutcome::done) return Answer{};
     return failure_answer(Kind::error, std::string(store::words(change.outcome)));
 }
 
-Answer change_topic(const Job& job) {
+std::optional<Answer> change_topic(const Job& job) {
+    constexpr auto locks = store::Locks::skip;
     if (job.route == Route::delete_topic) {
-        const store::TopicChange change = store::drop_topic(job.topic);
-        if (change.outcome == store::TopicOutcome::done) return {};
+        const store::TopicChange change = store::drop_topic(job.topic, locks);
+        if (change.outcome != store::TopicOutcome::no_topic) return topic_answer(change);
         return failure_answer(Kind::error, "storage: NotFound");
     }
     const std::string topic = parameter(job, "topic"), url = parameter(job, "url");
@@ -209,14 +211,14 @@ Answer change_topic(const Job& job) {
                                                std::to_string(longest_name) + " bytes, a remark " +
                                                std::to_string(longest_remark));
     }
-    if (job.route == Route::unsubscribe) return topic_answer(store::unsubscribe(topic, url));
+    if (job.route == Route::unsubscribe) return topic_answer(store::unsubscribe(topic, url, locks));
     store::check_subscriber_url(url);
-    return topic_answer(store::subscribe(topic, url, remark));
+    return topic_answer(store::subscribe(topic, url, remark, locks));
 }
 
 // A topic says whom messages call: who changed it is kept.
-Answer recorded(const Job& job, Oid role, Answer answer) {
-    if (answer.outcome.kind != Kind::success) return answer;
+std::optional<Answer> recorded(const Job& job, Oid role, std::optional<Answer> answer) {
+    if (!answer || answer->outcome.kind != Kind::success) return answer;
     const bool dropped = job.route == Route::delete_topic;
     store::record_event("", dropped ? "drop_topic" : label(job.route), store::role_name(role),
                         store::topic_event(dropped ? job.topic : parameter(job, "topic"),
@@ -234,13 +236,18 @@ Answer workflow(const Job& job, Oid role) {
 
 }  // namespace
 
+std::string changed_topic(const Job& job) {
+    return job.route == Route::delete_topic ? job.topic : parameter(job, "topic");
+}
+
 bool needs_read(const Job& job) {
-    if (!job.command) return true;
+    if (!job.command || job.executed) return true;
     return job.command->what == core::Command::prepare_workflow && job.result &&
            job.result->what == store::CommandResult::What::done;
 }
 
-Answer answer_read(const Job& job, Oid role, core::Time now, std::vector<std::string>& touched) {
+std::optional<Answer> answer_read(const Job& job, Oid role, core::Time now,
+                                  std::vector<std::string>& touched) {
     try {
         switch (job.route) {
             case Route::query:
@@ -265,7 +272,7 @@ Answer answer_read(const Job& job, Oid role, core::Time now, std::vector<std::st
     } catch (const Refused& refused) {
         return failure_answer(Kind::error, refused.what());
     } catch (const wire::BadRequest& bad) {
-        return {wire::refusal(bad), {}};
+        return Answer{wire::refusal(bad), {}};
     } catch (const pg::SqlError& error) {
         return failure_answer(Kind::error, error.what());
     }

@@ -51,6 +51,12 @@ std::string_view gid_of(const Job& job) {
     return job.command ? job.command->gid() : std::string_view();
 }
 
+std::string what_is_locked(const Job& job) {
+    if (job.command) return "transaction " + std::string(gid_of(job));
+    const std::string topic = changed_topic(job);
+    return topic.empty() ? "what it needs" : "topic " + topic;
+}
+
 std::string described(const pg::SqlError& error) {
     std::string text = error.what();
     if (!error.detail.empty()) text += ". " + error.detail;
@@ -120,7 +126,22 @@ void Server::complain(const pg::SqlError& error) {
     role_complained_ = true;
 }
 
+// What an error has left between the commit and the answer: it must not be executed again, and
+// nobody knows what may be said. The clients ask again, and the rows are read again.
+void Server::drop_unanswered() {
+    for (const Job& job : batch_) {
+        answers_.emplace_back().id = job.http;
+        answers_.back().kind = net::HttpAnswer::Kind::none;
+        if (job.command) written_.push_back({std::string(gid_of(job)), {}});
+    }
+    batch_.clear();
+    queue_.insert(queue_.begin(), std::make_move_iterator(apart_.begin()),
+                  std::make_move_iterator(apart_.end()));
+    apart_.clear();
+}
+
 void Server::receive(core::Time now) {
+    drop_unanswered();
     if (!locked_.empty() && now >= locked_until_) {
         for (Job& job : locked_) queue_.push_back(std::move(job));
         locked_.clear();
@@ -165,26 +186,20 @@ void Server::take_batch() {
     }
 }
 
-// No two commands of a batch name the same gid: store::execute() rules each by what it finds.
-void Server::put_back_doubles() {
-    std::unordered_set<std::string> gids;
-    std::vector<Job> batch;
-    std::vector<Job> later;
-    batch.reserve(batch_.size());
+// No two commands of a turn name the same gid: store::execute() rules each by what it finds.
+void Server::leave_doubles() {
+    std::unordered_set<std::string_view> gids;
     for (Job& job : batch_) {
-        const bool first = !job.command || gids.emplace(gid_of(job)).second;
-        (first ? batch : later).push_back(std::move(job));
+        if (!job.command || job.executed || job.answer) continue;
+        if (!gids.insert(gid_of(job)).second) job.left = Job::Left::all;
     }
-    batch_.swap(batch);
-    queue_.insert(queue_.begin(), std::make_move_iterator(later.begin()),
-                  std::make_move_iterator(later.end()));
 }
 
 void Server::command(const std::vector<Job*>& commanders, Oid role, core::Time now) {
     if (commanders.empty()) return;
     DTM_CRASH_POINT("server.executing");
     const bool careful =
-        careful_ || std::ranges::any_of(batch_, [](const Job& job) { return job.was_locked; });
+        careful_ || std::ranges::any_of(commanders, [](const Job* job) { return job->was_locked; });
     std::vector<const store::TransCommand*> commands;
     commands.reserve(commanders.size());
     for (const Job* job : commanders) commands.push_back(&*job->command);
@@ -197,13 +212,14 @@ void Server::execute(core::Time now) {
     if (batch_.empty()) take_batch();
     if (batch_.empty()) return;
     for (Job& job : batch_) {
-        if (job.needs_topics) read_topics(job);
+        if (job.needs_topics && !job.answer) read_topics(job);
     }
-    put_back_doubles();
+    leave_doubles();
     std::vector<Job*> commanders;
     for (Job& job : batch_) {
         job.result.reset();
-        if (job.command && !job.answer) commanders.push_back(&job);
+        const bool wanted = job.left == Job::Left::nothing && !job.executed && !job.answer;
+        if (job.command && wanted) commanders.push_back(&job);
     }
     touched_.clear();
     try {
@@ -213,6 +229,7 @@ void Server::execute(core::Time now) {
     } catch (const pg::SqlError& error) {  // nothing was done: the settings, or the schema
         complain(error);
         for (Job& job : batch_) {
+            if (job.left != Job::Left::nothing) continue;
             if (!job.answer) job.answer = failure_answer(Kind::error, described(error));
         }
     }
@@ -221,28 +238,27 @@ void Server::execute(core::Time now) {
 
 // Lists are long and a turn is short: what does not fit is read in the next one.
 void Server::read_rows(Oid role, core::Time now) {
-    const auto reads = [](const Job& job) { return !job.answer && needs_read(job); };
+    const auto reads = [](const Job& job) {
+        return !job.answer && job.left == Job::Left::nothing && needs_read(job);
+    };
     if (std::ranges::none_of(batch_, reads)) return;
     pg::renew_snapshot();
     const auto begin = std::chrono::steady_clock::now();
     std::size_t bytes = 0;
-    std::vector<Job> batch;
-    batch.reserve(batch_.size());
     for (Job& job : batch_) {
-        const bool full =
-            bytes > longest_answers || std::chrono::steady_clock::now() - begin > longest_reading;
-        if (reads(job) && full && !job.command) {
-            queue_.push_back(std::move(job));
+        if (!reads(job)) continue;
+        if (bytes > longest_answers || std::chrono::steady_clock::now() - begin > longest_reading) {
+            job.left = Job::Left::read;
             continue;
         }
-        if (reads(job)) {
-            job.answer = answer_read(job, role, now, touched_);
-            job.was_read = true;
+        job.answer = answer_read(job, role, now, touched_);
+        job.was_read = true;
+        if (job.answer) {
             bytes += job.answer->object.size();
+        } else {
+            job.result.emplace().what = What::busy;
         }
-        batch.push_back(std::move(job));
     }
-    batch_.swap(batch);
 }
 
 // What the coordinator has to look at.
@@ -252,24 +268,34 @@ void Server::take_note(Job& job) {
     written_.push_back({std::string(gid_of(job)), std::move(*job.result)});
 }
 
+// Somebody's lock is in the way.
+void Server::come_back(Job& job, core::Time now) {
+    job.was_locked = true;
+    if (std::chrono::steady_clock::now() - job.received < longest_lock) {
+        locked_.push_back(std::move(job));
+        locked_until_ = now + locked_look;
+    } else {
+        reply(job, failure_answer(Kind::error,
+                                  "somebody has locked " + what_is_locked(job) + "; try again"));
+    }
+}
+
 void Server::finish(Job& job, core::Time now) {
     if (job.answer) {
         take_note(job);
         return reply(job, *job.answer);
     }
+    if (job.left == Job::Left::read) {
+        take_note(job);
+        job.executed = job.command.has_value();
+        job.left = Job::Left::nothing;
+        queue_.push_back(std::move(job));
+        return;
+    }
     store::CommandResult& result = *job.result;
     switch (result.what) {
         case What::busy:
-            job.was_locked = true;
-            if (std::chrono::steady_clock::now() - job.received < longest_lock) {
-                locked_.push_back(std::move(job));
-                locked_until_ = now + locked_look;
-            } else {
-                reply(job,
-                      failure_answer(Kind::error, "somebody has locked transaction " +
-                                                      std::string(gid_of(job)) + "; try again"));
-            }
-            return;
+            return come_back(job, now);
         case What::failure:
             return reply(job, failure_answer(Kind::failure, std::move(result.message)));
         case What::error:
@@ -303,54 +329,76 @@ void Server::park(const Job& job) {
     guest.until = std::chrono::steady_clock::now() +
                   longest_wait(stored != nullptr ? *stored : *job.command->request, hub::policy());
     waiting_.admit(std::string(gid_of(job)), std::move(guest));
+    answers_.emplace_back().id = job.http;
+    answers_.back().kind = net::HttpAnswer::Kind::later;
 }
 
 void Server::committed(core::Time now) {
     if (batch_.empty()) return;
     DTM_CRASH_POINT("server.committed");
-    careful_ = std::ranges::any_of(
-        batch_, [](const Job& job) { return job.result && job.result->what == What::busy; });
-    std::vector<Job> batch;
-    batch.swap(batch_);
-    for (Job& job : batch) finish(job, now);
+    careful_ = std::ranges::any_of(batch_, [](const Job& job) {
+        return job.command && job.result && job.result->what == What::busy;
+    });
+    std::vector<Job> doubles;
+    for (Job& job : batch_) {
+        if (job.left == Job::Left::all) {
+            job.left = Job::Left::nothing;
+            doubles.push_back(std::move(job));
+        } else {
+            finish(job, now);
+        }
+    }
+    batch_.clear();
+    queue_.insert(queue_.begin(), std::make_move_iterator(doubles.begin()),
+                  std::make_move_iterator(doubles.end()));
     for (std::string& gid : touched_) written_.push_back({std::move(gid), {}});
     touched_.clear();
 }
 
 void Server::alone(core::Time now) {
-    std::vector<Job> jobs;
-    jobs.swap(batch_);
-    bool any_locked = careful_;
-    for (Job& job : jobs) {
+    for (Job& job : batch_) {
         // What was read of rows in the transaction that failed is read again.
         if (job.was_read) job.answer.reset();
         job.was_read = false;
-        batch_.clear();
-        batch_.push_back(std::move(job));
-        std::optional<store::CommandResult> failed;
-        try {
-            pg::Transaction transaction;
-            {
-                pg::Spi spi;
-                execute(now);
-            }
-            transaction.commit();
-            // As in Coordinator::turn: no answer after a synchronous wait that was cancelled.
-            pg::call([] { CHECK_FOR_INTERRUPTS(); });
-        } catch (const pg::PgError& error) {
-            failed.emplace().what = is_lock(error) ? What::busy : What::error;
-            failed->message = error.what();
-        } catch (const std::exception& error) {
-            failed.emplace().message = error.what();
-        }
-        if (failed) {
-            batch_.front().answer.reset();
-            batch_.front().result = std::move(failed);
-        }
+        job.left = Job::Left::nothing;
+        apart_.push_back(std::move(job));
+    }
+    batch_.clear();
+    bool any_locked = careful_;
+    while (!apart_.empty()) {
+        batch_.push_back(std::move(apart_.front()));
+        apart_.pop_front();
+        execute_alone(now);
         committed(now);
         any_locked = any_locked || careful_;
         careful_ = any_locked;
     }
+}
+
+void Server::execute_alone(core::Time now) {
+    store::CommandResult failed;
+    bool stored = false;
+    try {
+        pg::Transaction transaction;
+        {
+            pg::Spi spi;
+            execute(now);
+        }
+        transaction.commit();
+        stored = true;
+        // As in Coordinator::turn: no answer after a synchronous wait that was cancelled.
+        pg::call([] { CHECK_FOR_INTERRUPTS(); });
+        return;
+    } catch (const pg::PgError& error) {
+        if (stored) throw;
+        failed.what = is_lock(error) ? What::busy : What::error;
+        failed.message = error.what();
+    } catch (const std::exception& error) {
+        failed.message = error.what();
+    }
+    batch_.front().answer.reset();
+    batch_.front().left = Job::Left::nothing;
+    batch_.front().result = std::move(failed);
 }
 
 std::vector<Server::Written> Server::take_written() {

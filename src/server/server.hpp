@@ -59,14 +59,17 @@ public:
 private:
     void look_at_role();
     void complain(const pg::SqlError&);
+    void drop_unanswered();
     void take_batch();
-    void put_back_doubles();
+    void leave_doubles();
     void read_rows(Oid role, core::Time now);
     void forget_the_gone();
     void park(const Job& job);
     void command(const std::vector<Job*>& commanders, Oid role, core::Time now);
     void take_note(Job& job);
+    void come_back(Job& job, core::Time now);
     void finish(Job& job, core::Time now);
+    void execute_alone(core::Time now);
     void reply(const Job& job, const Answer& answer);
     void reply(Guest&& guest, wire::ApiOutcome outcome);
 
@@ -79,7 +82,8 @@ private:
     std::deque<Job> queue_;
     std::vector<Job> locked_;
     core::Time locked_until_{};
-    std::vector<Job> batch_;
+    std::vector<Job> batch_;  // between execute() and committed()
+    std::deque<Job> apart_;   // of a batch that failed: have yet to be executed one by one
     std::vector<Written> written_;
     std::vector<std::string> touched_;  // rows that a read made due
     WaitingRoom waiting_;

@@ -2,7 +2,6 @@
 #include "store/subscribers.hpp"
 
 #include "pg/call.hpp"
-#include "store/topics.hpp"
 #include "wire/json.hpp"
 #include "wire/request.hpp"
 
@@ -80,6 +79,7 @@ void check_subscriber_url(const std::string& url) {
 std::string_view words(TopicOutcome outcome) {
     switch (outcome) {
         case TopicOutcome::done:
+        case TopicOutcome::busy:
             break;
         case TopicOutcome::url_exists:
             return "this url exists";
@@ -93,17 +93,21 @@ std::string_view words(TopicOutcome outcome) {
     return "";
 }
 
-TopicChange subscribe(const std::string& topic, const std::string& url, const std::string& remark) {
-    auto all = parse_subscribers(topic, lock_or_create_topic(topic));
+TopicChange subscribe(const std::string& topic, const std::string& url, const std::string& remark,
+                      Locks locks) {
+    const LockedTopic locked = lock_or_create_topic(topic, locks);
+    if (locked.busy) return {TopicOutcome::busy, 0};
+    auto all = parse_subscribers(topic, *locked.text);
     if (position(all, url) != all.end()) return {TopicOutcome::url_exists, 0};
     all.push_back({url, remark});
     return write(topic, all);
 }
 
-TopicChange unsubscribe(const std::string& topic, const std::string& url) {
-    const auto text = lock_topic(topic);
-    if (!text) return {TopicOutcome::no_topic, 0};
-    auto all = parse_subscribers(topic, *text);
+TopicChange unsubscribe(const std::string& topic, const std::string& url, Locks locks) {
+    const LockedTopic locked = lock_topic(topic, locks);
+    if (locked.busy) return {TopicOutcome::busy, 0};
+    if (!locked.text) return {TopicOutcome::no_topic, 0};
+    auto all = parse_subscribers(topic, *locked.text);
     if (all.empty()) return {TopicOutcome::empty_topic, 0};
     const auto found = position(all, url);
     if (found == all.end()) return {TopicOutcome::no_url, 0};
@@ -111,13 +115,14 @@ TopicChange unsubscribe(const std::string& topic, const std::string& url) {
     return write(topic, all);
 }
 
-TopicChange drop_topic(const std::string& topic) {
-    const auto text = lock_topic(topic);
-    if (!text) return {TopicOutcome::no_topic, 0};
+TopicChange drop_topic(const std::string& topic, Locks locks) {
+    const LockedTopic locked = lock_topic(topic, locks);
+    if (locked.busy) return {TopicOutcome::busy, 0};
+    if (!locked.text) return {TopicOutcome::no_topic, 0};
     delete_topic(topic);
     TopicChange change;
     try {
-        change.count = static_cast<int>(parse_subscribers(topic, *text).size());
+        change.count = static_cast<int>(parse_subscribers(topic, *locked.text).size());
     } catch (const pg::SqlError&) {
         change.count = 0;  // an unreadable one is what this function is the remedy for
     }

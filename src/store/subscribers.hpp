@@ -1,7 +1,9 @@
 // Subscribers of topics (dtm-compat.md 5.9): the value of a topic is the JSON text
-// [{"url":…,"remark":…}, …], as dtm keeps it. Two sessions that change one topic wait for each
-// other. Runs within a store::AsOwner.
+// [{"url":…,"remark":…}, …], as dtm keeps it. Of two sessions that change one topic, one waits for
+// the other, or comes back later: `busy`. Runs within a store::AsOwner.
 #pragma once
+
+#include "store/topics.hpp"
 
 #include <string>
 #include <string_view>
@@ -23,7 +25,7 @@ std::vector<std::string> subscriber_urls(std::string_view topic);
 // Throws wire::BadRequest when no message could call this URL.
 void check_subscriber_url(const std::string& url);
 
-enum class TopicOutcome : std::uint8_t { done, url_exists, no_topic, empty_topic, no_url };
+enum class TopicOutcome : std::uint8_t { done, url_exists, no_topic, empty_topic, no_url, busy };
 struct TopicChange {
     TopicOutcome outcome = TopicOutcome::done;
     int count = 0;  // of subscribers: left, or of a dropped topic had
@@ -32,10 +34,11 @@ struct TopicChange {
 std::string_view words(TopicOutcome);
 
 // Makes the topic when there is none.
-TopicChange subscribe(const std::string& topic, const std::string& url, const std::string& remark);
+TopicChange subscribe(const std::string& topic, const std::string& url, const std::string& remark,
+                      Locks locks);
 // The topic stays.
-TopicChange unsubscribe(const std::string& topic, const std::string& url);
+TopicChange unsubscribe(const std::string& topic, const std::string& url, Locks locks);
 // Also one whose text cannot be read.
-TopicChange drop_topic(const std::string& topic);
+TopicChange drop_topic(const std::string& topic, Locks locks);
 
 }  // namespace dtm::store

@@ -1,5 +1,5 @@
 // Topics: rows of dtm.kv with cat 'topics', whose v is the JSON text [{"url":…,"remark":…}, …], as
-// dtm keeps them. Two sessions that change one topic wait for each other, so no subscriber is lost.
+// dtm keeps them. Who changes a topic locks it, so no subscriber is lost.
 // What the text means is the caller's business. Runs within a store::AsOwner.
 #pragma once
 
@@ -12,10 +12,16 @@ namespace dtm::store {
 
 // The current text, nullopt: no such topic. A fresh snapshot in READ COMMITTED.
 std::optional<std::string> topic(std::string_view name);
+// What to do about somebody who changes the same topic right now.
+enum class Locks : std::uint8_t { wait, skip };
+struct LockedTopic {
+    bool busy = false;                // Locks::skip: somebody has it; nothing was done
+    std::optional<std::string> text;  // nullopt: no such topic, or busy
+};
 // The same, locked until the end of the transaction.
-std::optional<std::string> lock_topic(std::string_view name);
+LockedTopic lock_topic(std::string_view name, Locks locks);
 // The same; made with an empty list first when there is none.
-std::string lock_or_create_topic(std::string_view name);
+LockedTopic lock_or_create_topic(std::string_view name, Locks locks);
 void write_topic(std::string_view name, std::string_view text);  // of a locked one
 void delete_topic(std::string_view name);
 

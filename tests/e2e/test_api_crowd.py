@@ -1,5 +1,6 @@
 """Many calls at once: they share database transactions, and still each gets the answer that it would have got alone
 (design 12)."""
+import contextlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -135,41 +136,79 @@ def poisoned(api):
     api.db.q("drop trigger poison on dtm.trans")
 
 
+def at_once(api, requests):
+    """Each on a socket of its own, all sent before any answer is read; the answers in their order. Requests of one
+    connection would be executed one after the other."""
+    requests = list(requests)
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(Raw(api.cluster)) for _ in requests]
+        for raw, text in zip(sockets, requests):
+            raw.send(text)
+        return [raw.answer() for raw in sockets]
+
+
+def prepare(gid):
+    return command("prepare", gid=gid, trans_type="tcc")
+
+
+def test_a_crowd_shares_transactions(api):
+    gids = [api.new_gid("together") for _ in range(150)]
+    assert {a.status for a in at_once(api, map(prepare, gids))} == {200}
+    transactions = api.db.one("select count(distinct xmin::text) from dtm.trans where gid = any(%s)", gids)
+    print(f"150 requests in {transactions} transactions")
+    assert transactions <= 50
+
+
 def test_one_that_cannot_be_stored_spoils_nobody_elses(api, one, poisoned):
     """The others of its batch are stored, and it alone is told."""
-    gids = [api.new_gid("poison" if n == 25 else "good") for n in range(50)]
-    with Raw(api.cluster) as raw:
-        raw.send(b"".join(command("submit", gid=g, trans_type="msg", steps=[{"action": one.url("ok/a")}],
-                                  payloads=["1"]) for g in gids))
-        statuses = [raw.answer().status for _ in gids]
-    assert statuses == [500 if n == 25 else 200 for n in range(50)]
+    gids = [api.new_gid("poison" if n == 75 else "good") for n in range(150)]
+    answers = at_once(api, [command("submit", gid=g, trans_type="msg", steps=[{"action": one.url("ok/a")}],
+                                    payloads=["1"]) for g in gids])
+    assert [a.status for a in answers] == [500 if n == 75 else 200 for n in range(150)]
+    assert "this row cannot be written" in answers[75].message
     for n, gid in enumerate(gids):
-        if n == 25:
+        if n == 75:
             assert api.status(gid) is None
         else:
             api.wait(gid, "succeed")
     api.passed_by(one)
-    assert one.calls(gid=gids[25]) == []
+    assert one.calls(gid=gids[75]) == []
+
+
+def test_one_gid_many_times_in_a_batch(api, one):
+    """Of each gid one command is carried out at a time: as many ask for the end of it as for the opposite, and all
+    hear the same story."""
+    gids = [api.new_gid("double") for _ in range(20)]
+    assert {a.status for a in at_once(api, map(prepare, gids))} == {200}
+    requests = [(op, gid) for op in ("submit", "prepare", "abort", "submit") for gid in gids]
+    answers = at_once(api, [command(op, gid=gid, trans_type="tcc") for op, gid in requests])
+    for gid in gids:
+        told = {op: [] for op in ("submit", "prepare", "abort")}
+        for (op, g), answer in zip(requests, answers):
+            if g == gid:
+                told[op].append(answer.status)
+        submitted = 200 in told["submit"]
+        assert told["abort"] == [409 if submitted else 200], told
+        api.wait(gid, "succeed" if submitted else "failed")
 
 
 def test_one_that_is_locked_delays_nobody_else(api, one):
     """Its caller waits for the lock, or is told to try again; the others of the batch do not notice."""
     gid, others = api.new_gid("locked"), [api.new_gid("free") for _ in range(30)]
-    base = {"trans_type": "tcc"}
-    api.done("prepare", base | {"gid": gid})
-    with api.cluster.connect(autocommit=False) as holder:
+    for g in (gid, *others):
+        api.done("prepare", gid=g, trans_type="tcc")
+    with api.cluster.connect(autocommit=False) as holder, Raw(api.cluster) as raw:
         holder.execute("select from dtm.trans where gid = %s for update", (gid,))
-        with Raw(api.cluster) as raw:
-            raw.send(command("submit", gid=gid, **base))
-            for other in others:
-                api.done("submit", base | {"gid": other})
-            for other in others:
-                api.wait(other, "succeed")
-            holder.rollback()
-            status = raw.answer().status
+        raw.send(command("submit", gid=gid, trans_type="tcc"))
+        submits = [command("submit", gid=other, trans_type="tcc") for other in others]
+        assert {a.status for a in at_once(api, submits)} == {200}
+        for other in others:
+            api.wait(other, "succeed")
+        holder.rollback()
+        status = raw.answer().status
     assert status in (200, 500)
     if status == 500:
-        api.done("submit", base | {"gid": gid})
+        api.done("submit", gid=gid, trans_type="tcc")
     api.wait(gid, "succeed")
 
 

@@ -1,10 +1,13 @@
 """What one client may cost the others: registered branches, answers and turns are bounded, a lock of somebody is
 waited for once, and text that nobody could read again is not stored."""
+import json
 import threading
+from pathlib import Path
 
 import pytest
 
-from api import JSON
+from api import BASE, JSON, Raw, get_text, post_text
+from cluster import wait_until
 
 MIB = 1 << 20
 
@@ -57,28 +60,127 @@ def test_an_answer_that_is_too_large_is_refused(api, one):
     api.done("forceStop", gid=gid)
 
 
-def test_a_lock_of_somebody_keeps_only_its_transaction_waiting(api, session, api_cluster, one):
-    gid = api.new_gid("held")
-    api.done("prepare", gid=gid, trans_type="tcc", timeout_to_fail=1000)
-    holder = session(api_cluster, autocommit=False)
-    holder.q("select 1 from dtm.trans where gid = %s for update", gid)
+def submits_meanwhile(api, one, ask, times=2):
+    """Asks so often what has to wait, while others submit; the answers to the former, the number of the latter."""
     answers = []
 
     def insist():
-        for _ in range(2):
-            answers.append(api.post("abort", gid=gid, trans_type="tcc"))
+        answers.extend(ask() for _ in range(times))
         api.close()
     thread = threading.Thread(target=insist)
     thread.start()
     others = 0
     while thread.is_alive():
-        other = api.new_gid("free")
-        api.done("submit", gid=other, trans_type="saga", steps=[{"action": one.url("ok/a")}],
+        api.done("submit", gid=api.new_gid("free"), trans_type="saga", steps=[{"action": one.url("ok/a")}],
                  payloads=["1"])
         others += 1
     thread.join()
+    return answers, others
+
+
+def test_a_lock_of_somebody_keeps_only_its_transaction_waiting(api, session, api_cluster, one):
+    gid = api.new_gid("held")
+    api.done("prepare", gid=gid, trans_type="tcc", timeout_to_fail=1000)
+    holder = session(api_cluster, autocommit=False)
+    holder.q("select 1 from dtm.trans where gid = %s for update", gid)
+    answers, others = submits_meanwhile(api, one, lambda: api.post("abort", gid=gid, trans_type="tcc"))
     assert [a.status for a in answers] == [500, 500] and "locked" in answers[0].message, answers
     assert others > 5, "each of them would have waited behind the lock"
     holder.conn.rollback()
     api.done("abort", gid=gid, trans_type="tcc")
     api.wait(gid, "failed")
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["created", "changed"])
+@pytest.mark.parametrize("op", ["subscribe", "unsubscribe", "topic"])
+def test_a_topic_that_somebody_changes_keeps_only_itself_waiting(api, session, api_cluster, one, there, op):
+    topic, url = api.new_gid("topic"), one.url("ok/mine")
+    if there:
+        assert api.get("subscribe", topic=topic, url=url).status == 200
+    holder = session(api_cluster, autocommit=False)
+    holder.q("select dtm_subscribe(%s, %s)", topic, one.url("ok/theirs"))
+
+    def ask():
+        if op == "topic":
+            return api.request("DELETE", BASE + "topic/" + topic)
+        return api.get(op, topic=topic, url=one.url("ok/new") if op == "subscribe" else url)
+    answers, others = submits_meanwhile(api, one, ask, times=1)
+    assert [a.status for a in answers] == [500], answers
+    if not there and op != "subscribe":
+        assert "such a topic" in answers[0].message or "NotFound" in answers[0].message, "nobody has seen it yet"
+    else:
+        assert answers[0].message == f"somebody has locked topic {topic}; try again", answers
+        assert others > 10, "each of them would have waited behind the lock"
+    holder.conn.commit()
+    assert ask().status == 200 or (op, there) == ("unsubscribe", False)
+
+
+def test_a_locked_topic_spoils_nothing_of_its_batch(server, session, one):
+    """Submits before and behind it are answered at once, and it when it is free."""
+    api = server()
+    coordinators = api.cluster.coordinators()
+    topic = api.new_gid("topic")
+    assert api.get("subscribe", topic=topic, url=one.url("ok/first")).status == 200
+    holder = session(api.cluster, autocommit=False)
+
+    def submit():
+        return post_text(BASE + "submit", json.dumps(
+            {"gid": api.new_gid(), "trans_type": "msg", "steps": [{"action": f"topic://{topic}"}], "payloads": ["1"]}))
+    sockets = [Raw(api.cluster) for _ in range(41)]
+    for n in range(5):
+        holder.q("select 1 from dtm.kv where k = %s for update", topic)
+        for k, raw in enumerate(sockets):
+            raw.send(submit() if k != 20 else get_text(f"{BASE}subscribe?topic={topic}&url={one.url(f'ok/{n}')}"))
+        assert [raw.answer().status for raw in sockets[:20] + sockets[21:]] == [200] * 40
+        holder.conn.rollback()
+        assert sockets[20].answer().status in (200, 500)  # 500: the machine was slow
+    for raw in sockets:
+        raw.socket.close()
+    assert api.cluster.coordinators() == coordinators
+
+
+def memory(pid):
+    """The most that the process has had since the last time."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def test_requests_of_many_values_take_no_more_than_their_bytes(server):
+    """What was read of a text takes twelve times its bytes here; it is kept of one of them at a time."""
+    api = server()
+    [coordinator] = api.cluster.coordinators()
+    clients = []
+    for n in range(60):
+        body = ('{"jsonrpc":"2.0","id":"many","method":"prepare","params":{"gid":"%s","trans_type":"tcc","x":[%s1]}}'
+                % (api.new_gid("many"), "1," * 510_000))
+        clients.append((Raw(api.cluster), post_text("/api/json-rpc", body)))
+    memory(coordinator)
+    for raw, text in clients:
+        raw.send(text[:-1])
+    for raw, text in clients:
+        raw.send(text[-1:])
+    for raw, _ in clients:
+        assert raw.answer().json["result"] is None
+        raw.socket.close()
+    most = memory(coordinator)
+    print(f"60 requests of 1 MB: {most / MIB:.0f} MiB")
+    assert most < 350 * MIB
+
+
+def test_clients_that_wait_leave_room_for_others(server, one):
+    """More bytes of requests than may be buffered: those whose rounds are under way are held no more."""
+    api = server(dtm__max_in_flight_per_host=1000)
+    gate, clients = api.new_gid("gate"), []
+    gids = [api.new_gid("parked") for _ in range(270)]
+    for gid in gids:
+        clients.append(Raw(api.cluster).send(post_text(BASE + "submit", json.dumps(
+            {"gid": gid, "trans_type": "saga", "steps": [{"action": one.url(f"hold/{gate}")}], "payloads": ["1"],
+             "wait_result": True, "request_timeout": 1000, "unknown": "x" * 1_000_000}))))
+        wait_until(lambda g=gid: api.status(g), f"{gid} is stored", pause=0)
+    api.done("submit", gid=api.new_gid(), trans_type="saga", steps=[{"action": one.url("ok/a")}], payloads=["1"],
+             unknown="x" * 1_000_000)
+    one.release(gate)
+    for raw in clients:
+        assert raw.answer().status == 200
+        raw.socket.close()

@@ -388,4 +388,51 @@ TEST(NetServerLimits, RandomBytesHarmNobody) {
     EXPECT_TRUE(eventually([&] { return host.client->listener().connections == 0; }));
 }
 
+// What the process has taken into its own books and will answer later.
+TEST(NetServerLimits, RequestsThatNobodyKeepsLeaveRoom) {
+    ServerSettings settings;
+    settings.max_buffered = 10000;
+    Host host(settings);
+    const int port = host.port();
+    std::vector<Wire> wires;
+    for (std::size_t i = 0; i < 10; ++i) {
+        wires.emplace_back(port);
+        wires.back().send(post("/", std::string(3000, 'x')));
+        HttpAnswer later = make_answer(host.wait_for(i + 1).back().id, "never sent");
+        later.kind = HttpAnswer::Kind::later;
+        host.answer(later);
+        host.answer(later);  // once more is nothing more
+    }
+    for (std::size_t i = 0; i < 10; ++i) {
+        host.answer(make_answer(host.requests[i].id, std::to_string(i)));
+        EXPECT_EQ(wires[i].read_answer().body, std::to_string(i));
+    }
+    // Nothing was given back twice.
+    for (std::size_t i = 0; i < 3; ++i) {
+        wires[i].send(post("/", std::string(3000, 'x')));
+        host.wait_for(11 + i);
+    }
+    wires[3].send(post("/", std::string(3000, 'x')));
+    expect_refusal(wires[3], 503, "too many requests wait for their answer; try again later");
+}
+
+// Its connection tells the client, those of the others stay.
+TEST(NetServerLimits, ARequestThatNobodyAnswersEndsItsConnection) {
+    Host host;
+    const int port = host.port();
+    Wire lost(port), kept(port);
+    lost.send(get("/lost") + get("/behind"));
+    HttpAnswer none = make_answer(host.wait_for(1).back().id, "never sent");
+    none.kind = HttpAnswer::Kind::none;
+    kept.send(get("/kept"));
+    const std::uint64_t other = host.wait_for(2).back().id;
+    host.answer(none);
+    EXPECT_TRUE(lost.closes());
+    EXPECT_EQ(lost.input, "");
+    host.answer(none);  // it is gone
+    host.answer(make_answer(other, "yes"));
+    EXPECT_EQ(kept.read_answer().body, "yes");
+    EXPECT_EQ(host.requests.size(), 2u);
+}
+
 }  // namespace
