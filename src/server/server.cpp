@@ -79,13 +79,34 @@ bool asks_to_wait(const Job& job) {
 
 void Server::configure(bool open) {
     operators_ = hub::settings.api_admin;
-    net::ServerSettings wanted = open ? listener_settings() : net::ServerSettings{};
+    net::ServerSettings wanted = open ? listener_settings(applied_) : net::ServerSettings{};
     if (wanted == applied_) return;
     applied_ = wanted;
     client_.listen(std::move(wanted));
 }
 
-void Server::receive(core::Time now) {
+// Whoever owns these transactions may be serving the same clients.
+void Server::refuse_all(const std::string& why) {
+    for (Job& job : locked_) queue_.push_back(std::move(job));
+    locked_.clear();
+    const Answer answer = failure_answer(
+        Kind::unavailable,
+        "dtm_pg takes no requests for this database before dtm_adopt() is run: " + why);
+    for (const Job& job : queue_) reply(job, answer);
+    queue_.clear();
+}
+
+// Many clients that do not read what they have asked for.
+void Server::refuse_lists_without_room() {
+    if (client_.buffered() <= applied_.max_buffered) return;
+    for (Job& job : batch_) {
+        if (job.answer || job.command || !needs_read(job)) continue;
+        job.answer = failure_answer(Kind::unavailable,
+                                    "too many answers wait for their clients; try again later");
+    }
+}
+
+void Server::receive(core::Time now, const std::optional<std::string>& foreign) {
     if (!locked_.empty() && now >= locked_until_) {
         for (Job& job : locked_) queue_.push_back(std::move(job));
         locked_.clear();
@@ -106,6 +127,7 @@ void Server::receive(core::Time now) {
             queue_.push_back(std::move(*job));
         }
     }
+    if (foreign) refuse_all(*foreign);
 }
 
 void Server::take_batch() {
@@ -146,6 +168,7 @@ void Server::command(const std::vector<Job*>& commanders, Oid role, core::Time n
 void Server::execute(core::Time now) {
     if (batch_.empty()) take_batch();
     if (batch_.empty()) return;
+    refuse_lists_without_room();
     for (Job& job : batch_) {
         if (job.needs_topics) read_topics(job);
     }
