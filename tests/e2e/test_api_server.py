@@ -217,6 +217,9 @@ def test_a_copy_takes_no_requests(server):
         api.db.q("update dtm.identity set system_identifier = 4711")
         done = sum(client.result(60) for client in clients)
     assert api.db.one("select count(*) from dtm.trans") == done
+    [seen] = [line for line in api.cluster.log_text().splitlines() if "calls nobody" in line]
+    assert api.db.one("select count(*) from dtm.trans where create_time > %s::timestamptz + interval '1 ms'",
+                      " ".join(seen.split()[:3])) == 0, "stored after that was seen"
     address = address_of(api.cluster)
     wait_until(lambda: refused(address), "nobody listens")
     api.close()
