@@ -396,7 +396,11 @@ Finding api_server() {
     }
     const auto state = hub::listener();
     if (state && !state->trouble.empty()) {
-        return {"error", "API server", "nobody listens: " + state->trouble,
+        const std::string listens =
+            state->listening.empty()
+                ? "nobody listens: "
+                : "listens at " + state->listening + " with the settings from before: ";
+        return {"error", "API server", listens + state->trouble,
                 "Remove the cause; the address is tried again every second, files are read again "
                 "after pg_reload_conf()."};
     }

@@ -76,6 +76,12 @@ void move_all(std::vector<T>& from, std::vector<T>& to) {
     from.clear();
 }
 
+std::size_t bytes_of(const std::vector<HttpAnswer>& answers) {
+    std::size_t bytes = 0;
+    for (const HttpAnswer& answer : answers) bytes += answer.body.size();
+    return bytes;
+}
+
 using Clock = std::chrono::steady_clock;
 
 }  // namespace
@@ -128,15 +134,30 @@ struct Client::Impl {
             if (in.server_settings) configure_server(*std::exchange(in.server_settings, {}));
             if (!server || !server->active()) {
                 loop.run_once(replies, server_again);
-                in.answers.clear();
+                drop(in.answers);
                 if (server_again <= Clock::now()) configure_server(server_settings);
             } else {
-                for (HttpAnswer& answer : in.answers) server->answer(std::move(answer));
-                in.answers.clear();
+                hand_out(in.answers);
                 more = run_beside_server(replies, more || calls);
             }
             deliver(replies);
         }
+    }
+
+    void drop(std::vector<HttpAnswer>& answers) {
+        if (answers.empty()) return;
+        waiting_answers.fetch_sub(bytes_of(answers));
+        answers.clear();
+    }
+
+    // Their bytes are counted all the time, here or there, and for a moment twice.
+    void hand_out(std::vector<HttpAnswer>& answers) {
+        if (answers.empty()) return;
+        const std::size_t bytes = bytes_of(answers);
+        for (HttpAnswer& answer : answers) server->answer(std::move(answer));
+        answers.clear();
+        buffered.store(server->buffered());
+        waiting_answers.fetch_sub(bytes);
     }
 
     // While there is a listener, its loop is where this thread sleeps, and the loop of the calls is
@@ -206,7 +227,10 @@ struct Client::Impl {
         in_flight.store(loop.in_flight(), std::memory_order_relaxed);
         waiting.store(loop.waiting(), std::memory_order_relaxed);
         publish_endpoints();
-        if (server) publish(server->state());
+        if (server) {
+            buffered.store(server->buffered());
+            publish(server->state());
+        }
         if (!replies.empty()) {
             DTM_CRASH_POINT("net.answered");
             const std::lock_guard lock(outbox_mutex);
@@ -289,6 +313,8 @@ struct Client::Impl {
 
     std::atomic<std::uint64_t> submitted{0}, replied{0}, transport_errors{0}, connects{0};
     std::atomic<std::uint32_t> in_flight{0}, waiting{0};
+    std::atomic<std::size_t> waiting_answers{0};  // bytes in the inbox and on their way out of it
+    std::atomic<std::size_t> buffered{0};         // of the server
     std::atomic<bool> stopping{false}, broken{false};
 
     // After the constructor, the thread's own.
@@ -349,7 +375,20 @@ void Client::take_gone(std::vector<std::uint64_t>& ids) {
 
 void Client::answer(std::vector<HttpAnswer>& answers) {
     if (answers.empty()) return;
-    impl_->send([&](Impl::Inbox& inbox) { move_all(answers, inbox.answers); });
+    const std::size_t bytes = bytes_of(answers);
+    impl_->waiting_answers.fetch_add(bytes);
+    try {
+        impl_->send([&](Impl::Inbox& inbox) { move_all(answers, inbox.answers); });
+    } catch (...) {  // no memory: they are still the caller's
+        impl_->waiting_answers.fetch_sub(bytes);
+        throw;
+    }
+}
+
+// In this order: what moves from the one to the other in between is seen twice, never missed.
+std::size_t Client::buffered() const {
+    const std::size_t waiting = impl_->waiting_answers.load();
+    return waiting + impl_->buffered.load();
 }
 
 ListenerState Client::listener() const {

@@ -130,6 +130,9 @@ public:
     // Answers, in any order; one whose client is gone is dropped. The vector is left empty.
     void answer(std::vector<HttpAnswer>& answers);
     ListenerState listener() const;
+    // Of requests and answers of the listener, those included that answer() has just taken. Whoever
+    // makes answers larger than the requests has to keep it below ServerSettings::max_buffered.
+    std::size_t buffered() const;
 
     // The hosts as of the last question or a second ago, those with trouble or work first.
     std::vector<Endpoint> endpoints() const;

@@ -21,6 +21,11 @@ using boost::system::error_code;
 
 constexpr std::string_view no_token =
     "this server asks for its token; send the header Authorization: Bearer TOKEN";
+constexpr std::string_view no_page =
+    "a browser sent this request for a web page that is not of this server; serve the page under "
+    "the host and port of this server, or give this server a token";
+constexpr std::string_view no_longer =
+    "this server closes the connection, because its settings have changed; connect again";
 constexpr std::string_view no_room = "too many requests wait for their answer; try again later";
 
 // Hands Asio the memory of its connection.
@@ -38,6 +43,8 @@ struct OperationAllocator {
     }
     OperationMemory* memory;
 };
+
+std::string_view refusal_message(unsigned status) { return status == 401 ? no_token : no_page; }
 
 AnswerHeader header_of(unsigned status) {
     AnswerHeader header;
@@ -65,6 +72,8 @@ void OperationMemory::deallocate(void* memory) noexcept {
 struct Connection::Output {
     std::string head, body;
     std::size_t sent = 0;
+
+    std::size_t size() const { return head.size() + body.size(); }
 };
 
 // What Asio calls. It keeps the connection alive, and nothing leaves it: what goes wrong with a
@@ -95,6 +104,11 @@ struct Connection::OnWritable {
             connection->close();
         }
     }
+};
+
+struct Connection::OnGone {
+    boost::intrusive_ptr<Connection> connection;
+    void operator()(const error_code&) const noexcept { connection->close(); }
 };
 
 Connection::Connection(Connections& owner, boost::asio::io_context& io, UniqueFd socket,
@@ -142,6 +156,9 @@ void Connection::wait_writable() {
     socket_.async_wait(Descriptor::wait_write, OnWritable{this});
 }
 
+// A connection at its end is readable for ever; this hears of a reset alone.
+void Connection::wait_gone() { socket_.async_wait(Descriptor::wait_error, OnGone{this}); }
+
 void Connection::on_readable() {
     if (phase_ == Phase::handshake) {
         shake_hands();
@@ -168,8 +185,11 @@ void Connection::expire() {
 }
 
 void Connection::end() {
+    ending_ = true;
     if (phase_ == Phase::idle) read();
-    if (phase_ == Phase::idle) close();
+    if (phase_ == Phase::idle || phase_ == Phase::handshake) return close();
+    if (phase_ == Phase::reading) return refuse(503, no_longer);
+    keep_alive_ = false;
 }
 
 // ---- TLS ----------------------------------------------------------------------------------------
@@ -235,7 +255,8 @@ void Connection::read() {
 // Many clients that each stay within their limits may still be too much for the machine.
 void Connection::account() {
     if (closed_) return;
-    const std::size_t bytes = early_.size() + request_bytes_ + (parser_ ? parser_->bytes() : 0);
+    const std::size_t bytes = early_.size() + request_bytes_ + (parser_ ? parser_->bytes() : 0) +
+                              (output_ ? output_->size() : 0);
     owner_.count_bytes(accounted_, bytes);
     accounted_ = bytes;
     if (phase_ == Phase::reading && !owner_.has_room()) refuse(503, no_room);
@@ -247,12 +268,11 @@ void Connection::wait_for_more() {
     if (!ahead || early_.size() < owner_.settings().max_header) wait_readable();
 }
 
-// A client may say that it sends nothing more and still wait for answers, but mostly it is gone:
-// it gets a moment.
+// A client that sends nothing more may still wait for answers; whether it does, only they tell.
 void Connection::on_end() {
     if (phase_ != Phase::busy && phase_ != Phase::writing) return close();
     client_finished_ = true;
-    if (phase_ == Phase::busy) owner_.enter(*this, Phase::busy);
+    wait_gone();
 }
 
 void Connection::take(std::string_view input) {
@@ -283,7 +303,7 @@ std::string_view Connection::consume(std::string_view input) {
             if (input.empty()) break;
             parser_ = owner_.take_parser();
             parser_->begin(owner_.settings().max_header, owner_.settings().max_body);
-            unauthorized_ = false;
+            refusal_ = 0;
             owner_.enter(*this, Phase::reading);
         }
         const auto [step, used] = parser_->parse(input);
@@ -308,11 +328,11 @@ std::string_view Connection::consume(std::string_view input) {
 void Connection::on_header(bool body_arrived) {
     keep_alive_ = parser_->keep_alive();
     http_1_0_ = parser_->http_1_0();
-    unauthorized_ = !owner_.authorized(parser_->target(), parser_->authorization());
-    if (unauthorized_) parser_->ignore_body();
+    refusal_ = owner_.refusal(*parser_);
+    if (refusal_ != 0) parser_->ignore_body();
     if (!parser_->expects_continue() || http_1_0_ || body_arrived) return;
     // The client does not send the body before it is told to.
-    if (unauthorized_) return refuse(401, no_token);
+    if (refusal_ != 0) return refuse(refusal_, refusal_message(refusal_));
     static constexpr std::string_view go_ahead = "HTTP/1.1 100 Continue\r\n\r\n";
     // Nothing else is on its way to this client, so there is room for it.
     if (write_some(go_ahead, {}).bytes != go_ahead.size()) close();
@@ -326,9 +346,9 @@ void Connection::on_request() {
     request.received = std::chrono::steady_clock::now();
     owner_.give_back(std::move(parser_));
     head_ = request.method == "HEAD";
-    if (unauthorized_) {
+    if (refusal_ != 0) {
         owner_.count_refusal();
-        return send(header_of(401), message_json(no_token));
+        return send(header_of(refusal_), message_json(refusal_message(refusal_)));
     }
     request_bytes_ = request.target.size() + request.body.size();
     owner_.count_bytes(accounted_, request_bytes_);
@@ -343,8 +363,7 @@ void Connection::go_on() {
     if (phase_ == Phase::idle && !early_.empty()) {
         keep_early(consume(early_));
     }
-    const bool done = client_finished_ || (owner_.ending() && phase_ == Phase::idle);
-    if (done && (phase_ == Phase::idle || phase_ == Phase::reading)) return close();
+    if (client_finished_ && (phase_ == Phase::idle || phase_ == Phase::reading)) return close();
     account();
     if (!client_finished_) wait_for_more();
 }
@@ -378,8 +397,7 @@ void Connection::forget_request() noexcept {
 
 // In one write, where the kernel takes it.
 void Connection::send(AnswerHeader header, std::string body) {
-    // What has come already is answered before the connection closes.
-    if (owner_.ending() && early_.empty()) keep_alive_ = false;
+    if (ending_) keep_alive_ = false;
     header.content_length = body.size();
     header.keep_alive = keep_alive_;
     header.http_1_0 = http_1_0_;
@@ -400,6 +418,7 @@ void Connection::send(AnswerHeader header, std::string body) {
     }
     output_ = std::make_unique<Output>(Output{head, std::move(body), moved.bytes});
     owner_.enter(*this, Phase::writing);
+    account();
     wait_writable();
 }
 
@@ -418,7 +437,7 @@ Moved Connection::write_some(std::string_view first, std::string_view second) {
 
 void Connection::flush() {
     Output& output = *output_;
-    while (output.sent < output.head.size() + output.body.size()) {
+    while (output.sent < output.size()) {
         const std::size_t of_head = std::min(output.sent, output.head.size());
         const Moved moved = write_some(std::string_view(output.head).substr(of_head),
                                        std::string_view(output.body).substr(output.sent - of_head));

@@ -64,16 +64,14 @@ public:
     void forget_request() noexcept;
     // Its phase took too long.
     void expire();
-    // Reads what is there before it closes an idle connection: a request that is on its way gets
-    // its answer.
+    // No further requests: one that is complete gets its answer, also when it waits to be read.
     void end();
     void close() noexcept;
 
     Phase phase() const { return phase_; }
     Time since() const { return since_; }
     bool closed() const { return closed_; }
-    // The client sends nothing more, or is gone.
-    bool client_finished() const { return client_finished_; }
+    bool secure() const { return tls_ != nullptr; }
 
 private:
     friend class Connections;
@@ -81,9 +79,11 @@ private:
     struct Output;
     struct OnReadable;
     struct OnWritable;
+    struct OnGone;
 
     void wait_readable();
     void wait_writable();
+    void wait_gone();
     void on_readable();
     void on_writable();
     void shake_hands();
@@ -122,12 +122,13 @@ private:
     bool closed_ = false;
     bool waits_readable_ = false;
     bool waits_writable_ = false;
-    bool client_finished_ = false;
-    bool keep_alive_ = false;    // after the answer to the current request
-    bool http_1_0_ = false;      // its client has to be told so
-    bool head_ = false;          // it wants no body
-    bool unauthorized_ = false;  // it gets 401
-    OperationMemory memory_;     // for the wait that every connection is in
+    bool client_finished_ = false;  // it sends nothing more
+    bool ending_ = false;           // closes after the answer to the current request
+    bool keep_alive_ = false;       // after the answer to the current request
+    bool http_1_0_ = false;         // its client has to be told so
+    bool head_ = false;             // it wants no body
+    unsigned refusal_ = 0;          // it gets this status, whatever its body is
+    OperationMemory memory_;        // for the wait that every connection is in
 };
 
 }  // namespace dtm::net

@@ -15,12 +15,23 @@ constexpr std::size_t max_idle_parsers = 256;
 // Output of the usual size is kept from answer to answer.
 constexpr std::size_t max_idle_output = 256UL * 1024;
 
-// How long a client that sends nothing more gets to close, or to be there for its answer.
+// How long a client gets to close after its last answer.
 constexpr std::chrono::milliseconds leave_timeout{1000};
 
-bool is_bearer(std::string_view scheme) {
-    return std::ranges::equal(scheme, std::string_view("bearer "),
-                              [](char a, char b) { return (a | 0x20) == (b | 0x20); });
+// ASCII; of other characters some are taken for each other.
+bool equal_letters(std::string_view one, std::string_view other) {
+    return std::ranges::equal(one, other, [](char a, char b) { return (a | 0x20) == (b | 0x20); });
+}
+
+// Browsers say for whose page they send a request; other programs do not. Sec-Fetch-Site is there
+// where Origin is not: an image or a link may be a GET that changes something.
+bool of_another_origin(const RequestParser& request) {
+    const std::string_view site = request.fetch_site();
+    if (site == "cross-site" || site == "same-site") return true;
+    const std::string_view origin = request.origin();
+    if (origin.empty()) return false;
+    const std::size_t scheme = origin.find("://");
+    return scheme == origin.npos || !equal_letters(origin.substr(scheme + 3), request.host());
 }
 
 }  // namespace
@@ -35,17 +46,12 @@ Connections::~Connections() {
     }
 }
 
-void Connections::configure(const ServerSettings& settings) {
-    settings_ = settings;
-    ending_ = false;
-}
+void Connections::configure(const ServerSettings& settings) { settings_ = settings; }
 
-void Connections::end() {
-    if (ending_) return;
-    ending_ = true;
+void Connections::end(Which which) {
     for (std::size_t i = 0; i < slots_.size(); ++i) {
         const boost::intrusive_ptr<Connection> connection = slots_[i].connection;
-        if (!connection) continue;
+        if (!connection || (which == Which::without_tls && connection->secure())) continue;
         try {
             connection->end();
         } catch (...) {
@@ -98,11 +104,17 @@ void Connections::closed(Connection& connection) noexcept {
 
 // ---- requests and answers -----------------------------------------------------------------------
 
+unsigned Connections::refusal(const RequestParser& request) const {
+    if (!settings_.token.empty()) {
+        return authorized(request.target(), request.authorization()) ? 0 : 401;
+    }
+    return of_another_origin(request) ? 403 : 0;
+}
+
 bool Connections::authorized(std::string_view target, std::string_view authorization) const {
-    if (settings_.token.empty()) return true;
     if (target.substr(0, target.find('?')) == "/api/ping") return true;
     constexpr std::size_t scheme = 7;
-    if (!is_bearer(authorization.substr(0, scheme))) return false;
+    if (!equal_letters(authorization.substr(0, scheme), "bearer ")) return false;
     authorization.remove_prefix(scheme);
     // How long this takes tells nothing but the length.
     return authorization.size() == settings_.token.size() &&
@@ -168,7 +180,7 @@ Connections::List* Connections::list_of(const Connection& connection) {
         case Connection::Phase::leaving:
             return &leaving_;
         case Connection::Phase::busy:
-            return connection.client_finished() ? &leaving_ : nullptr;
+            return nullptr;
     }
     return nullptr;
 }

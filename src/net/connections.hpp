@@ -32,8 +32,10 @@ public:
 
     // For requests from now on, and for the deadlines of all that is open.
     void configure(const ServerSettings& settings);
-    // Nobody listens any more: what is idle closes, the others when they have been answered.
-    void end();
+    // Ends connections, all of them or those without TLS: what is idle closes, the others when the
+    // request that is complete has been answered.
+    enum class Which : std::uint8_t { all, without_tls };
+    void end(Which which);
 
     // Takes an accepted socket; closes it when there are too many already.
     void add(UniqueFd socket, const TlsContext* tls, std::size_t max_connections) noexcept;
@@ -57,9 +59,9 @@ public:
     // ---- for a Connection ----
 
     const ServerSettings& settings() const { return settings_; }
-    // New requests are not wanted: answers close their connection.
-    bool ending() const { return ending_; }
-    bool authorized(std::string_view target, std::string_view authorization) const;
+    // 0, or the status with which a request is refused whose header is complete: 401 without the
+    // token, 403 where none is asked for and a browser sends it for somebody else's page.
+    unsigned refusal(const RequestParser& request) const;
     // Puts it behind the others that are in this phase, with a deadline of its own from now on.
     void enter(Connection& connection, Connection::Phase phase);
     void hand_over(Connection& connection, HttpRequest request);
@@ -67,6 +69,7 @@ public:
     // Of what is kept for one connection.
     void count_bytes(std::size_t before, std::size_t now) { buffered_ += now - before; }
     bool has_room() const { return buffered_ <= settings_.max_buffered; }
+    std::size_t buffered() const { return buffered_; }
     // Its client has left and gets no answer.
     void lost(const Connection& connection) noexcept;
     void closed(Connection& connection) noexcept;
@@ -80,6 +83,7 @@ public:
     HttpDate& date() { return date_; }
 
 private:
+    bool authorized(std::string_view target, std::string_view authorization) const;
     // Larger than a record of TLS.
     static constexpr std::size_t input_size = 64UL * 1024;
 
@@ -106,7 +110,6 @@ private:
 
     boost::asio::io_context& io_;
     ServerSettings settings_;
-    bool ending_ = false;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_slots_;
     std::size_t count_ = 0;

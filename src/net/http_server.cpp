@@ -49,6 +49,7 @@ struct HttpServer::Impl {
     void replace(Listening listening);
     void stop_accepting();
     bool wants_to_listen() const { return !settings.listen.empty(); }
+    bool wants_tls() const { return !settings.certificate.empty() || !settings.key.empty(); }
     bool may_listen() const;
 
     void run(Time until);
@@ -92,21 +93,28 @@ struct HttpServer::Impl {
 
 // ---- settings -----------------------------------------------------------------------------------
 
+// Whoever is still connected when nobody listens any more meets the token, TLS and the limits that
+// were there.
 void HttpServer::Impl::configure(ServerSettings changed) {
-    load_certificate(changed);
-    settings = std::move(changed);
-    connections.configure(settings);
+    if (changed.listen.empty()) {
+        settings.listen.clear();
+    } else {
+        load_certificate(changed);
+        settings = std::move(changed);
+        connections.configure(settings);
+    }
     open_again = Time::max();
     quiet = false;
     if (!wants_to_listen() || !may_listen()) {
         stop_accepting();
         open_error.clear();
-        if (!wants_to_listen()) connections.end();
+        if (!wants_to_listen()) connections.end(Connections::Which::all);
     } else if (acceptor && address == settings.listen) {
         open_error.clear();
     } else {
         open(Clock::now());
     }
+    if (wants_tls()) connections.end(Connections::Which::without_tls);
 }
 
 // One that cannot be used leaves the one before in use, if there is one: a mistake in a file must
@@ -128,9 +136,7 @@ void HttpServer::Impl::load_certificate(const ServerSettings& changed) {
 }
 
 // Nobody who asked for TLS is served without it.
-bool HttpServer::Impl::may_listen() const {
-    return tls.has_value() || (settings.certificate.empty() && settings.key.empty());
-}
+bool HttpServer::Impl::may_listen() const { return tls.has_value() || !wants_tls(); }
 
 // ---- opening and closing ------------------------------------------------------------------------
 
@@ -318,11 +324,13 @@ void HttpServer::answer(HttpAnswer answer) noexcept {
 
 void HttpServer::abandon(std::uint64_t id) noexcept { impl_->connections.abandon(id); }
 
+std::size_t HttpServer::buffered() const { return impl_->connections.buffered(); }
+
 ListenerState HttpServer::state() const {
     ListenerState state;
     state.listening = impl_->listening;
     for (const std::string* error : {&impl_->tls_error, &impl_->open_error, &impl_->accept_error}) {
-        if (error->empty()) continue;
+        if (error->empty() || !impl_->wants_to_listen()) continue;
         if (!state.error.empty()) state.error += "; ";
         state.error += *error;
     }

@@ -39,6 +39,8 @@ public:
     void answer(HttpAnswer answer) noexcept;
     // Nobody is going to answer this request.
     void abandon(std::uint64_t id) noexcept;
+    // Of requests without an answer and of answers that have not gone.
+    std::size_t buffered() const;
     ListenerState state() const;
 
 private:

@@ -26,7 +26,7 @@ constexpr std::size_t largest_reservation = 16UL * 1024;
 
 // What is kept of a request.
 struct Request {
-    std::string method, target, authorization, body;
+    std::string method, target, authorization, host, origin, fetch_site, body;
     std::size_t max_header = 0;
     std::size_t header_bytes = 0;
     bool http_1_0 = false;
@@ -62,6 +62,12 @@ private:
         if (ec || request_.header_complete) return;  // of trailers nothing is wanted
         if (field == http::field::authorization) {
             request_.authorization.assign(value.data(), value.size());
+        } else if (field == http::field::host) {
+            request_.host.assign(value.data(), value.size());
+        } else if (field == http::field::origin) {
+            request_.origin.append(value.data(), value.size());  // two of them are nobody's
+        } else if (iequals(name, "Sec-Fetch-Site")) {
+            request_.fetch_site.assign(value.data(), value.size());
         } else if (field == http::field::expect) {
             request_.expects_continue = iequals(value, "100-continue");
         } else if (field == http::field::transfer_encoding && !iequals(value, "chunked")) {
@@ -176,6 +182,9 @@ bool RequestParser::http_1_0() const { return impl_->request.http_1_0; }
 bool RequestParser::expects_continue() const { return impl_->request.expects_continue; }
 std::string_view RequestParser::target() const { return impl_->request.target; }
 std::string_view RequestParser::authorization() const { return impl_->request.authorization; }
+std::string_view RequestParser::host() const { return impl_->request.host; }
+std::string_view RequestParser::origin() const { return impl_->request.origin; }
+std::string_view RequestParser::fetch_site() const { return impl_->request.fetch_site; }
 void RequestParser::ignore_body() { impl_->request.ignore_body = true; }
 
 std::string RequestParser::take_method() { return std::move(impl_->request.method); }

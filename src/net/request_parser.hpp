@@ -43,6 +43,9 @@ public:
     bool expects_continue() const;
     std::string_view target() const;
     std::string_view authorization() const;
+    std::string_view host() const;
+    std::string_view origin() const;
+    std::string_view fetch_site() const;
     // Keeps nothing of the body, which has to be read all the same.
     void ignore_body();
 

@@ -13,13 +13,16 @@
 namespace dtm::net {
 
 struct ServerSettings {
-    std::string listen;       // "127.0.0.1:36789", "[::1]:36789", "*:36789"; empty: nobody listens
+    // "127.0.0.1:36789", "[::1]:36789", "*:36789". Empty: nobody listens, and all else stays as it
+    // is for those who are connected.
+    std::string listen;
     std::string certificate;  // PEM text of the chain and of the key: TLS; both or none
     std::string key;
     std::string token;  // asked for as "Authorization: Bearer TOKEN"; empty: nobody is asked
     std::size_t max_header = 16 * 1024;
-    std::size_t max_body = (1u << 20) + 65536;
-    std::size_t max_buffered = 256UL << 20;  // of all requests without an answer; above it: 503
+    std::size_t max_body = 1u << 20;
+    // Of all requests without an answer and of all answers that have not gone; above it: 503.
+    std::size_t max_buffered = 256UL << 20;
     // Above it, and above half of what the process may open, new ones are closed at once.
     std::uint32_t max_connections = 10000;
     std::chrono::milliseconds request_timeout{30000};  // from its first byte to its last
@@ -52,7 +55,7 @@ struct ListenerState {
     std::string error;      // why not, e.g. "bind 127.0.0.1:36789: Address already in use"
     std::uint32_t connections = 0;
     std::uint64_t accepted = 0, requests = 0;
-    // Answered here (400, 401, 408, 413, 431, 501, 503), or closed for want of room.
+    // Answered here (400, 401, 403, 408, 413, 431, 501, 503), or closed for want of room.
     std::uint64_t refused = 0;
 };
 

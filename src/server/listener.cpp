@@ -45,8 +45,36 @@ std::string first_line(std::string text) {
     return text;
 }
 
+std::string read_token() {
+    std::string token = first_line(contents("dtm.api_token_file", hub::settings.api_token_file));
+    if (is_set(hub::settings.api_token_file) && token.empty()) {
+        throw std::runtime_error("dtm.api_token_file: the first line of the file is empty");
+    }
+    return token;
+}
+
+void read_certificate(net::ServerSettings& wanted) {
+    wanted.certificate = contents("dtm.api_tls_cert_file", hub::settings.api_tls_cert_file);
+    wanted.key = contents("dtm.api_tls_key_file", hub::settings.api_tls_key_file);
+    if (wanted.certificate.empty() != wanted.key.empty()) {
+        throw std::runtime_error(
+            "dtm.api_tls_cert_file and dtm.api_tls_key_file must be set both, or none");
+    }
+}
+
 // What was wrong the last time; said once.
 std::string trouble;
+
+void complain(const std::string& what, bool listens) {
+    if (!what.empty() && trouble != what) {
+        pg::log(WARNING,
+                listens ? "the API server of dtm_pg goes on with the token and the certificate "
+                          "that it has"
+                        : "the API server of dtm_pg does not listen",
+                what, "Mend it and reload the configuration (pg_reload_conf()).");
+    }
+    trouble = what;
+}
 
 }  // namespace
 
@@ -58,30 +86,29 @@ bool is_api_database() {
     });
 }
 
-net::ServerSettings listener_settings() {
+net::ServerSettings listener_settings(const net::ServerSettings& before) {
     net::ServerSettings wanted;
+    wanted.listen = hub::settings.http_listen;
     wanted.max_connections = static_cast<std::uint32_t>(hub::settings.http_max_connections);
+    bool usable = true;
+    std::string wrong;
     try {
-        wanted.token = first_line(contents("dtm.api_token_file", hub::settings.api_token_file));
-        if (is_set(hub::settings.api_token_file) && wanted.token.empty()) {
-            throw std::runtime_error("dtm.api_token_file: the first line of the file is empty");
-        }
-        wanted.certificate = contents("dtm.api_tls_cert_file", hub::settings.api_tls_cert_file);
-        wanted.key = contents("dtm.api_tls_key_file", hub::settings.api_tls_key_file);
-        if (wanted.certificate.empty() != wanted.key.empty()) {
-            throw std::runtime_error(
-                "dtm.api_tls_cert_file and dtm.api_tls_key_file must be set both, or none");
-        }
-        wanted.listen = hub::settings.http_listen;
-        trouble.clear();
+        wanted.token = read_token();
     } catch (const std::runtime_error& error) {
-        wanted = {};
-        if (trouble != error.what()) {
-            pg::log(WARNING, "the API server of dtm_pg does not listen", error.what(),
-                    "Mend it and reload the configuration (pg_reload_conf()).");
-        }
-        trouble = error.what();
+        wrong = error.what();
+        wanted.token = before.token;
+        usable = !before.token.empty();
     }
+    try {
+        read_certificate(wanted);
+    } catch (const std::runtime_error& error) {
+        wrong += (wrong.empty() ? "" : "; ") + std::string(error.what());
+        wanted.certificate = before.certificate;
+        wanted.key = before.key;
+        usable = usable && !before.certificate.empty();
+    }
+    if (!wrong.empty() && (!usable || before.listen.empty())) wanted = {};
+    complain(wrong, !wanted.listen.empty());
     return wanted;
 }
 

@@ -101,7 +101,7 @@ void Server::configure(bool open) {
     operators_ = hub::settings.api_admin;
     role_complained_ = false;
     if (open) look_at_role();
-    net::ServerSettings wanted = open ? listener_settings() : net::ServerSettings{};
+    net::ServerSettings wanted = open ? listener_settings(applied_) : net::ServerSettings{};
     if (wanted == applied_) return;
     applied_ = wanted;
     client_.listen(std::move(wanted));
@@ -140,7 +140,28 @@ void Server::drop_unanswered() {
     apart_.clear();
 }
 
-void Server::receive(core::Time now) {
+// Whoever owns these transactions may be serving the same clients.
+void Server::refuse_all(const std::string& why) {
+    for (Job& job : locked_) queue_.push_back(std::move(job));
+    locked_.clear();
+    const Answer answer = failure_answer(
+        Kind::unavailable,
+        "dtm_pg takes no requests for this database before dtm_adopt() is run: " + why);
+    for (const Job& job : queue_) reply(job, answer);
+    queue_.clear();
+}
+
+// Many clients that do not read what they have asked for.
+void Server::refuse_lists_without_room() {
+    if (client_.buffered() <= applied_.max_buffered) return;
+    for (Job& job : batch_) {
+        if (job.answer || job.command || !needs_read(job)) continue;
+        job.answer = failure_answer(Kind::unavailable,
+                                    "too many answers wait for their clients; try again later");
+    }
+}
+
+void Server::receive(core::Time now, const std::optional<std::string>& foreign) {
     drop_unanswered();
     if (!locked_.empty() && now >= locked_until_) {
         for (Job& job : locked_) queue_.push_back(std::move(job));
@@ -164,6 +185,7 @@ void Server::receive(core::Time now) {
         }
     }
     forget_the_gone();
+    if (foreign) refuse_all(*foreign);
 }
 
 // Their commands are carried out all the same; but nobody waits for a round.
@@ -211,6 +233,7 @@ void Server::command(const std::vector<Job*>& commanders, Oid role, core::Time n
 void Server::execute(core::Time now) {
     if (batch_.empty()) take_batch();
     if (batch_.empty()) return;
+    refuse_lists_without_room();
     for (Job& job : batch_) {
         if (job.needs_topics && !job.answer) read_topics(job);
     }

@@ -22,8 +22,9 @@ public:
 
     // Settings were read again, or `open` changed: only who may work listens.
     void configure(bool open);
-    // Takes what has come; answers at once what needs no table.
-    void receive(core::Time now);
+    // Takes what has come; answers at once what needs no table. `foreign`: why the transactions of
+    // this database are not ours, and then nothing else is done.
+    void receive(core::Time now, const std::optional<std::string>& foreign);
     // Requests wait for a transaction.
     bool anything_to_do() const { return !queue_.empty(); }
     // When those are tried again that found a row locked.
@@ -60,6 +61,8 @@ private:
     void look_at_role();
     void complain(const pg::SqlError&);
     void drop_unanswered();
+    void refuse_all(const std::string& why);
+    void refuse_lists_without_room();
     void take_batch();
     void leave_doubles();
     void read_rows(Oid role, core::Time now);

@@ -106,6 +106,8 @@ unsigned http_status(ApiOutcome::Kind kind) {
             return 425;
         case ApiOutcome::Kind::bad_body:
             return 400;
+        case ApiOutcome::Kind::unavailable:
+            return 503;
         case ApiOutcome::Kind::error:
             break;
     }

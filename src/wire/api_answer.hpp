@@ -23,13 +23,14 @@ struct ApiOutcome {
         failure,
         ongoing,
         error,
-        bad_body
+        bad_body,
+        unavailable
     } kind = Kind::success;
     std::string message;  // all but success; a failure's ends with "FAILURE"
 };
-// 200, 409, 425, 500; bad_body: 400 (1.7a).
+// 200, 409, 425, 500; bad_body: 400 (1.7a); unavailable, which dtm does not know: 503.
 unsigned http_status(ApiOutcome::Kind);
-// {"dtm_result":"SUCCESS"} and so on. `error` and `bad_body` have no dtm_result.
+// {"dtm_result":"SUCCESS"} and so on. The others have no dtm_result.
 std::string outcome_json(const ApiOutcome&);
 
 // What is said to a client whose request is refused: the message, what to do about it and where it

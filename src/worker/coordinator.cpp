@@ -431,7 +431,7 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
             load(announced, now);
             if (sweeping) load_due(now);
             send();
-            if (server_ && !apart) server_->execute(pg::now());
+            if (server_ && !apart && !foreign_) server_->execute(pg::now());
             settler_.write(pg::now());
         }
         transaction.commit();

@@ -58,7 +58,7 @@ void Coordinator::look_after_api(core::Time now) {
     api_known_ = true;
     api_open_ = open;
     if (!server_) return;
-    server_->receive(now);
+    server_->receive(now, foreign_);
     look_after_others(now);
     if (api_shown_ && now >= *api_shown_ && now - *api_shown_ < core::Seconds{1}) return;
     api_shown_ = now;

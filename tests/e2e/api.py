@@ -267,8 +267,12 @@ def value(found, name, **labels):
 class Raw:
     """A socket to the API, with as much HTTP as the test writes itself."""
 
-    def __init__(self, cluster, timeout=DEADLINE):
-        self.socket = socket.create_connection(address_of(cluster), timeout)
+    def __init__(self, cluster, timeout=DEADLINE, receive_buffer=None):
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout)
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(address_of(cluster))
         self.rest = b""
 
     def __enter__(self):

@@ -1,5 +1,6 @@
 """The listener: where it listens, who may talk to it, and what becomes of it when the settings change (design 12,
 13). Clusters of their own."""
+import base64
 import http.client
 import json
 import os
@@ -9,11 +10,13 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from api import Api, Raw, address_of, both, get_text, msg, post_text, saga, wait_listening
+from api import (Api, Raw, address_of, both, get_text, metrics, msg, post_text, saga, value,
+                 wait_listening)
 from cluster import free_port, wait_until
 from copies import LONELY, standby_of
 
@@ -249,6 +252,90 @@ def test_a_standby_listens_after_its_promotion(server, session, one):
         second.close()
 
 
+def test_a_copy_takes_no_requests(server):
+    """What comes after the database was seen to be somebody else's is not executed, whoever is still connected."""
+    api = server()
+
+    def insist(number):
+        done = 0
+        with Raw(api.cluster) as raw:
+            try:
+                while True:
+                    body = json.dumps({"gid": f"{number}-{done}", "trans_type": "tcc"})
+                    answer = raw.send(post_text("/api/dtmsvr/prepare", body)).answer()
+                    if answer.status != 200:
+                        assert answer.status == 503 and "dtm_adopt()" in answer.message, answer
+                        return done
+                    done += 1
+            except (EOFError, ConnectionError):
+                return done
+    with ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(insist, number) for number in range(8)]
+        wait_until(lambda: api.db.one("select count(*) from dtm.trans") > 100, "they are at work")
+        api.db.q("update dtm.identity set system_identifier = 4711")
+        done = sum(client.result(60) for client in clients)
+    assert api.db.one("select count(*) from dtm.trans") == done
+    [seen] = [line for line in api.cluster.log_text().splitlines() if "calls nobody" in line]
+    assert api.db.one("select count(*) from dtm.trans where create_time > %s::timestamptz + interval '1 ms'",
+                      " ".join(seen.split()[:3])) == 0, "stored after that was seen"
+    address = address_of(api.cluster)
+    wait_until(lambda: refused(address), "nobody listens")
+    api.close()
+    api.db.one("select dtm_adopt()")
+    wait_listening(api)
+    assert api.post("prepare", gid="mine", trans_type="tcc").status == 200
+
+
+# --- clients that are slow, or half gone -----------------------------------------------------------
+
+def connections(api):
+    return value(metrics(api)[0], "dtm_pg_api_connections")
+
+
+def test_a_client_that_sends_no_more_gets_its_answer(server, one):
+    api = server()
+    gate, gid = api.new_gid("gate"), api.new_gid("half")
+    body = json.dumps({"gid": gid, "trans_type": "msg", "wait_result": True, "request_timeout": 60,
+                       "steps": [{"action": one.url(f"hold/{gate}")}], "payloads": ["1"]})
+    with Raw(api.cluster) as half, Raw(api.cluster) as other:
+        half.send(post_text(SUBMIT, body))
+        half.socket.shutdown(socket.SHUT_WR)
+        one.wait_calls(1, name=gate)
+        # One that stays open when it was refused goes after as long as the other had before.
+        other.send("nonsense\r\n\r\n")
+        assert other.answer().status == 400
+        wait_until(lambda: connections(api) <= 2, "the refused one is gone")
+        one.release(gate)
+        answer = half.answer()
+        assert (answer.status, answer.json) == (200, {"dtm_result": "SUCCESS"}), answer
+        assert half.closed()
+
+
+def test_lists_that_nobody_reads_have_a_limit(server):
+    """256 MiB of answers wait for their clients at most; lists above it are refused, and then everything."""
+    api = server()
+    data = base64.b64encode(os.urandom(660_000)).decode()
+    for number in range(15):
+        answer = api.post("prepareWorkflow", gid=f"large-{number}", trans_type="workflow",
+                          custom_data=json.dumps({"name": "w", "data": data}))
+        assert answer.status == 200, answer
+    api.close()
+    with ExitStack() as stack:
+        raws = []
+        for _ in range(60):
+            raw = stack.enter_context(Raw(api.cluster, receive_buffer=4096))
+            raws.append(raw.send(get_text("/api/dtmsvr/all?limit=16&transType=workflow")))
+        lines = []
+        for raw in raws:
+            while b"\r\n" not in raw.rest:
+                raw.more()
+            lines.append(int(raw.rest.split()[1]))
+        assert set(lines) == {200, 503} and lines.count(200) < 40, lines
+        answer = api.get("newGid")
+        assert answer.status == 503 and "later" in answer.message, answer
+    wait_until(lambda: api.get("newGid").status == 200, "there is room again")
+
+
 # --- who may talk to it ----------------------------------------------------------------------------
 
 def postgres_file(path, text):
@@ -290,6 +377,48 @@ def test_token(server, readable):
     wait_until(lambda: api.get("newGid").status == 200, "the new token counts")
     api.token = "s3cret-token"
     assert api.get("newGid").status == 401
+
+
+@pytest.mark.parametrize("how", ["nobody listens", "another database", "no token file", "empty token file"])
+def test_nobody_gets_in_when_the_settings_change(server, readable, how):
+    """Whoever is connected meanwhile meets the token that was there, or is closed."""
+    file = readable / "token"
+    postgres_file(file, "s3cret")
+    api = server({"token": "s3cret"}, dtm__api_token_file=str(file))
+    address = address_of(api.cluster)
+    body = json.dumps({"gid": api.new_gid("thief"), "trans_type": "tcc"}).encode()
+    head, _, rest = post_text("/api/dtmsvr/prepare", body).partition(b"\r\n\r\n")
+    with Raw(api.cluster) as half, Raw(api.cluster) as pipeline:
+        half.send(head)
+        pipeline.send(get_text("/api/ping", "Authorization: Bearer s3cret"))
+        assert pipeline.answer().status == 200
+        api.close()
+        if how == "nobody listens":
+            api.cluster.reload(dtm__http_listen="")
+            wait_until(lambda: refused(address), "nobody listens")
+        elif how == "another database":
+            api.cluster.reload(dtm__api_database="nowhere")
+            wait_until(lambda: refused(address), "nobody listens")
+        else:
+            file.unlink()
+            if how == "empty token file":
+                postgres_file(file, "")
+            api.cluster.reload()
+            wait_until(lambda: "dtm.api_token_file" in " ".join(findings(api)), "dtm_check complains")
+            assert "goes on with the token" in api.cluster.log_text()
+        try:
+            half.send(b"\r\n\r\n" + rest)
+            assert half.answer().status in (401, 503)
+        except (EOFError, ConnectionError):
+            pass
+        if "file" in how:
+            pipeline.send(post_text("/api/dtmsvr/prepare", body) * 10)
+            assert {pipeline.answer().status for _ in range(10)} == {401}
+        else:
+            assert pipeline.closed()
+    assert api.db.one("select count(*) from dtm.trans") == 0
+    if "file" in how:
+        assert api.get("newGid").status == 200, "with the token it goes on"
 
 
 def test_a_token_file_that_cannot_be_read(server, readable):

@@ -15,6 +15,7 @@ constexpr std::pair<std::string_view, Target> targets[] = {
     {"registration", dtm::fuzz::registration},
     {"rpc", dtm::fuzz::rpc},
     {"target", dtm::fuzz::target},
+    {"http", dtm::fuzz::http},
     {"classify", dtm::fuzz::classify},
     {"stored_request", dtm::fuzz::stored_request},
     {"stored_progress", dtm::fuzz::stored_progress},

@@ -19,6 +19,8 @@ void trans(std::string_view input);
 void registration(std::string_view input);
 void rpc(std::string_view input);
 void target(std::string_view input);  // parse_target and parse_branch_query
+// First byte: the size of the pieces. Rest: what a client sends to the listener.
+void http(std::string_view input);
 // First byte: which status. Rest: the body of an answer.
 void classify(std::string_view input);
 // First byte: the type (m s t x w). Rest: the column `request`.

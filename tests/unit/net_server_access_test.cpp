@@ -98,6 +98,80 @@ TEST(NetServerToken, ChangesForRequestsToCome) {
     EXPECT_EQ(host.client->listener().accepted, 1u);
 }
 
+// Who is connected when the listener closes does not get in without it.
+TEST(NetServerToken, StaysWhenNobodyListensAnyMore) {
+    Host host(with_token("t"));
+    const int port = host.port();
+    Wire half(port);
+    Wire busy(port);
+    Wire complete(port);
+    half.send("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n");
+    busy.send(get("/busy", bearer("t")) + get("/next"));
+    const std::uint64_t id = host.wait_for(1)[0].id;
+    ASSERT_TRUE(host.waits_for_connections(3));
+    complete.send(get("/complete"));  // may be read before, or by the end
+    host.client->listen(ServerSettings());
+    half.send("\r\nabc");
+    const int status = half.read_answer().status;
+    EXPECT_TRUE(status == 401 || status == 503) << status;
+    EXPECT_EQ(complete.read_answer().status, 401);
+    host.answer(make_answer(id, "busy"));
+    EXPECT_EQ(busy.read_answer().body, "busy");
+    EXPECT_TRUE(busy.closes());
+    busy.close();
+    half.close();
+    complete.close();
+    EXPECT_TRUE(host.waits_for_connections(0));
+    EXPECT_EQ(host.client->listener().requests, 1u);
+}
+
+// ---- browsers -----------------------------------------------------------------------------------
+
+std::string from_page(std::string_view origin, std::string_view host) {
+    return "POST /submit HTTP/1.1\r\nHost: " + std::string(host) +
+           "\r\nOrigin: " + std::string(origin) + "\r\nContent-Length: 2\r\n\r\n{}";
+}
+
+TEST(NetServerPages, OthersAreRefused) {
+    Host host;
+    host.echo();
+    Wire wire(host.port());
+    const std::string foreign[] = {
+        from_page("http://evil.example", "127.0.0.1:36789"),
+        from_page("http://127.0.0.1", "127.0.0.1:36789"),
+        from_page("http://127.0.0.1:3000", "127.0.0.1:36789"),
+        from_page("null", "127.0.0.1:36789"),
+        from_page("http://h", ""),
+        from_page("http://h\r\nOrigin: http://h", "h"),
+        get("/subscribe", "Sec-Fetch-Site: cross-site\r\n"),
+        get("/subscribe", "sec-fetch-site: same-site\r\n"),
+    };
+    for (const std::string& request : foreign) {
+        const Answer answer = wire.ask(request);
+        EXPECT_EQ(answer.status, 403) << request;
+        EXPECT_TRUE(answer.body.starts_with(R"({"message":"a browser sent this)")) << answer.body;
+        EXPECT_TRUE(answer.body.find("token") != std::string::npos) << answer.body;
+    }
+    const std::string own[] = {
+        from_page("http://127.0.0.1:36789", "127.0.0.1:36789"),
+        from_page("https://Shop.example", "shop.example"),
+        get("/", "Sec-Fetch-Site: same-origin\r\n"),
+        get("/", "Sec-Fetch-Site: none\r\n"),
+    };
+    for (const std::string& request : own) EXPECT_EQ(wire.ask(request).status, 200) << request;
+    EXPECT_EQ(host.client->listener().refused, std::size(foreign));
+    EXPECT_EQ(host.client->listener().accepted, 1u);
+}
+
+TEST(NetServerPages, TheTokenSaysWhoMay) {
+    Host host(with_token("t"));
+    host.echo();
+    Wire wire(host.port());
+    const std::string origin = "Origin: http://evil.example\r\n";
+    EXPECT_EQ(wire.ask(get("/x", origin + bearer("t"))).status, 200);
+    EXPECT_EQ(wire.ask(get("/x", origin)).status, 401);
+}
+
 // ---- TLS ----------------------------------------------------------------------------------------
 
 ServerSettings with_tls(const Pair& pair) {
@@ -116,7 +190,7 @@ TEST(NetServerTls, CarriesRequestsAndAnswers) {
     EXPECT_EQ(wire.peer(), "first");
     EXPECT_EQ(wire.protocol(), "http/1.1");
     for (int i = 0; i < 20; ++i) EXPECT_EQ(wire.ask(post("/p", "body"), 12), "POST /p body");
-    std::string body(1 << 20, 'x');
+    std::string body((1 << 20) - 3, 'x');
     body += "end";
     EXPECT_EQ(wire.ask(post("/p", body), body.size() + 8), "POST /p " + body);
     EXPECT_EQ(wire.ask(get("/p", "Connection: close\r\n"), 7), "GET /p ");
@@ -175,6 +249,32 @@ TEST(NetServerTls, CertificatesChangeForConnectionsToCome) {
     host.listen(with_tls(second));
     EXPECT_TRUE(eventually([&] { return SecureWire(port).connected(); }));
     EXPECT_EQ(old.ask(get("/old"), 9), "GET /old ");
+}
+
+// Also not those who were connected before.
+TEST(NetServerTls, TurnedOnItEndsPlainConnections) {
+    const Pair pair = make_pair_for("first");
+    for (const bool usable : {true, false}) {
+        Host host;
+        const int port = host.port();
+        Wire idle(port);
+        Wire half(port);
+        Wire busy(port);
+        half.send("POST /half HTTP/1.1\r\nContent-Length: 9\r\n\r\n123");
+        busy.send(get("/busy") + get("/next"));
+        const std::uint64_t id = host.wait_for(1)[0].id;
+        ASSERT_TRUE(host.waits_for_connections(3));
+        host.client->listen(with_tls({pair.certificate, usable ? pair.key : "nonsense"}));
+        EXPECT_TRUE(idle.closes());
+        EXPECT_EQ(half.read_answer().status, 503);
+        EXPECT_TRUE(half.closes());
+        host.answer(make_answer(id, "busy"));
+        const Answer last = busy.read_answer();
+        EXPECT_EQ(last.body, "busy");
+        EXPECT_EQ(last.headers.at("connection"), "close");
+        EXPECT_TRUE(busy.closes());
+        EXPECT_EQ(host.client->listener().requests, 1u);
+    }
 }
 
 // Nobody who asked for TLS is served without it.

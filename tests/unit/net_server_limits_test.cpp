@@ -215,7 +215,8 @@ TEST(NetServerLimits, ClientsThatDoNotReadAreLeft) {
     EXPECT_TRUE(host.waits_for_connections(0));
 }
 
-// A client that closes takes its connection with it, whether or not an answer is due.
+// A client that closes takes its connection with it; while an answer is due, when that has gone or
+// the connection is reset. Before, nothing tells it from one that sends nothing more and waits.
 TEST(NetServerLimits, ClientsThatAreGoneAreNoticed) {
     Host host;
     const int port = host.port();
@@ -232,8 +233,9 @@ TEST(NetServerLimits, ClientsThatAreGoneAreNoticed) {
     reading.close();
     closed.close();
     reset.reset();
-    EXPECT_TRUE(host.waits_for_connections(0));
+    EXPECT_TRUE(host.waits_for_connections(1));
     for (const HttpRequest& request : requests) host.answer(make_answer(request.id, "too late"));
+    EXPECT_TRUE(host.waits_for_connections(0));
     // The places are taken by others, who do not get these answers.
     Wire other(port);
     other.send(get("/other"));
@@ -331,11 +333,41 @@ TEST(NetServerLimits, AllRequestsTogetherHaveALimit) {
         host.answer(make_answer(host.wait_for(4 + i).back().id, "again"));
         EXPECT_EQ(wires[0].read_answer().body, "again");
     }
-    wires.clear();
+    for (Wire& wire : wires) wire.reset();
     EXPECT_TRUE(host.waits_for_connections(0));
     Wire large(port);
     large.send(post("/", std::string(9000, 'x')));
     EXPECT_EQ(host.wait_for(6).back().body.size(), 9000u);
+}
+
+// Answers that nobody reads count as well, wherever they are.
+TEST(NetServerLimits, AnswersThatAreNotReadCount) {
+    constexpr std::size_t size = 24UL << 20;
+    ServerSettings settings;
+    settings.max_buffered = size / 2;
+    Host host(settings);
+    const int port = host.port();
+    Wire slow(port, 4096);
+    slow.send(get("/list"));
+    const std::uint64_t id = host.wait_for(1)[0].id;
+    EXPECT_LT(host.client->buffered(), 1000u);
+    host.answer(make_answer(id, std::string(size, 'x')));
+    EXPECT_GT(host.client->buffered(), size / 2);
+    EXPECT_TRUE(eventually([&] { return host.client->buffered() < size + 1000; }));
+    for (const std::string& request : {get("/small"), post("/small", "abc")}) {
+        Wire refused(port);
+        refused.send(request);
+        expect_refusal(refused, 503, "too many requests wait for their answer; try again later");
+    }
+    // As soon as it has been read there is room.
+    EXPECT_EQ(slow.read_answer().body.size(), size);
+    EXPECT_TRUE(eventually([&] { return host.client->buffered() == 0; }));
+    slow.send(get("/again"));
+    host.answer(make_answer(host.wait_for(2)[1].id, "again"));
+    EXPECT_EQ(slow.read_answer().body, "again");
+    // What nobody waits for is counted no longer.
+    host.answer(make_answer(id, std::string(size, 'x')));
+    EXPECT_TRUE(eventually([&] { return host.client->buffered() == 0; }));
 }
 
 // ---- nonsense -----------------------------------------------------------------------------------

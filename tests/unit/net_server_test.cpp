@@ -204,6 +204,37 @@ TEST(NetServer, ItIsToldWhoseClientIsGone) {
     EXPECT_EQ(stays.read_answer().body, "s");
 }
 
+// It may take as long as it takes, and need more than one write.
+TEST(NetServer, AClientThatEndedItsSideGetsItsAnswer) {
+    ServerSettings settings;
+    settings.idle_timeout = 100ms;
+    Host host(settings);
+    const int port = host.port();
+    constexpr std::size_t size = 16UL << 20;
+    Wire small(port);
+    Wire large(port, 4096);
+    small.send(get("/small"));
+    const std::uint64_t first = host.wait_for(1)[0].id;
+    large.send(get("/large"));
+    const std::uint64_t second = host.wait_for(2)[1].id;
+    small.finish();
+    large.finish();
+    // Longer than any deadline of a connection: two that close after a second, one after another.
+    for (int i = 0; i < 2; ++i) {
+        Wire other(port);
+        other.send("nonsense\r\n\r\n");
+        EXPECT_EQ(other.read_answer().status, 400);
+        EXPECT_TRUE(host.waits_for_connections(2));
+    }
+    host.answer(make_answer(first, "late"));
+    host.answer(make_answer(second, std::string(size, 'x')));
+    EXPECT_EQ(small.read_answer().body, "late");
+    EXPECT_TRUE(small.closes());
+    EXPECT_EQ(large.read_answer().body.size(), size);
+    EXPECT_TRUE(large.closes());
+    EXPECT_TRUE(host.waits_for_connections(0));
+}
+
 // ---- bodies -------------------------------------------------------------------------------------
 
 constexpr std::string_view chunked_head =

@@ -29,6 +29,7 @@ TEST(WireAnswer, Results) {
         {Kind::ongoing, "ONGOING", 425, R"({"dtm_result":"ONGOING","message":"ONGOING"})", -32603},
         {Kind::error, "no gid specified", 500, R"({"message":"no gid specified"})", -32603},
         {Kind::bad_body, "no JSON", 400, R"({"message":"no JSON"})", -32603},
+        {Kind::unavailable, "later", 503, R"({"message":"later"})", -32603},
     };
     for (const auto& [kind, message, status, json, code] : table) {
         EXPECT_EQ(http_status(kind), status);
