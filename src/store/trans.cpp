@@ -142,41 +142,6 @@ std::optional<Row> load_one(std::string_view gid) {
     return first(load(one));
 }
 
-std::vector<Due> due(std::optional<core::Time> from, core::Time until, int worker, int workers,
-                     long limit) {
-    static Statement whole(
-        "SELECT gid, next_cron_time FROM dtm.trans WHERE next_cron_time IS NOT NULL"
-        " AND next_cron_time OPERATOR(pg_catalog.>=) $1"
-        " AND next_cron_time OPERATOR(pg_catalog.<=) $2"
-        " ORDER BY next_cron_time LIMIT $3",
-        {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID});
-    // hashtext() of a "C" column is the same hash as hub::slice_of.
-    static Statement slice(
-        "SELECT gid, next_cron_time FROM dtm.trans WHERE next_cron_time IS NOT NULL"
-        " AND next_cron_time OPERATOR(pg_catalog.>=) $1"
-        " AND next_cron_time OPERATOR(pg_catalog.<=) $2"
-        " AND (pg_catalog.hashtext(gid)::pg_catalog.int8"
-        " OPERATOR(pg_catalog.&) 4294967295::pg_catalog.int8)"
-        " OPERATOR(pg_catalog.%) $4 OPERATOR(pg_catalog.=) $5"
-        " ORDER BY next_cron_time LIMIT $3",
-        {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID});
-    Args args;
-    if (from) {
-        args.time(*from);
-    } else {
-        args.datum(TimestampTzGetDatum(DT_NOBEGIN));
-    }
-    args.time(until).int8(limit);
-    if (workers > 1) args.int8(workers).int8(worker);
-    const pg::Rows rows = (workers > 1 ? slice : whole).execute(args);
-    std::vector<Due> all;
-    all.reserve(rows.size());
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        all.push_back({std::string(rows.text(i, 1)), rows.time(i, 2)});
-    }
-    return all;
-}
-
 namespace {
 
 // The returned gids say which rows were written; what is missing had another version.

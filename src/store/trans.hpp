@@ -62,14 +62,6 @@ core::Request request_of(const Row&);
 // coordinator worked on it. Throws as request_of().
 core::State state_of(const Row&, const core::Request&);
 
-// Unfinished rows due at or before `until`, not before `from`, oldest first; of this slice only.
-struct Due {
-    std::string gid;
-    core::Time due;
-};
-std::vector<Due> due(std::optional<core::Time> from, core::Time until, int worker, int workers,
-                     long limit);
-
 // What a settle writes.
 struct Settlement {
     std::string_view gid;
