@@ -293,23 +293,30 @@ void put_aside(std::string_view gid, std::int64_t version, std::string_view why)
     (void)statement.execute(args);
 }
 
-std::vector<std::string> finished_before(core::Time older_than, int limit,
-                                         std::span<const std::string> but) {
+Finished finished_before(const std::optional<core::Time>& from, core::Time older_than, int limit,
+                         std::span<const std::string> but) {
     if (!table_exists("trans_finished")) return {};
     static Statement statement(
-        "SELECT gid FROM dtm.trans"
+        "SELECT gid, COALESCE(finish_time, rollback_time) FROM dtm.trans"
         " WHERE COALESCE(finish_time, rollback_time) OPERATOR(pg_catalog.<) $1"
+        " AND COALESCE(finish_time, rollback_time) OPERATOR(pg_catalog.>=) $4"
         " AND status OPERATOR(pg_catalog.=) ANY ('{succeed,failed}'::pg_catalog.text[])"
         " AND gid OPERATOR(pg_catalog.<>) ALL ($3)"
         " ORDER BY COALESCE(finish_time, rollback_time) LIMIT $2 FOR UPDATE SKIP LOCKED",
-        {TIMESTAMPTZOID, INT8OID, TEXTARRAYOID});
+        {TIMESTAMPTZOID, INT8OID, TEXTARRAYOID, TIMESTAMPTZOID});
     const std::vector<std::string_view> spared(but.begin(), but.end());
     Args args;
     args.time(older_than).int8(limit).texts(spared);
+    if (from) {
+        args.time(*from);
+    } else {
+        args.datum(TimestampTzGetDatum(DT_NOBEGIN));
+    }
     const pg::Rows rows = statement.execute(args);
-    std::vector<std::string> gids;
-    for (std::size_t i = 0; i < rows.size(); ++i) gids.emplace_back(rows.text(i, 1));
-    return gids;
+    Finished found;
+    if (rows.size() > 0) found.first_end = rows.time(0, 2);
+    for (std::size_t i = 0; i < rows.size(); ++i) found.gids.emplace_back(rows.text(i, 1));
+    return found;
 }
 
 void remove(std::span<const std::string> gids) {
