@@ -77,7 +77,7 @@ std::optional<core::Time> due_of(const wire::Takeover& t, core::Time now,
 }
 
 store::ImportedTrans Import::converted(const store::DtmRow& row) const {
-    wire::Takeover t = wire::take_over(row.trans, row.branches, now_);
+    wire::Takeover t = wire::take_over(row.trans, row.branches, now_, hub::policy());
     const core::Policy policy = hub::policy();
     store::ImportedTrans trans;
     trans.gid = t.request.gid;

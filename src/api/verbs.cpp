@@ -55,11 +55,11 @@ Progress progress_of(std::string_view gid, const store::Locked& row) {
 
 // One that cannot be read is looked at again: another version may read it.
 store::Hurried hurried(const store::Locked& row, pg::UnixTime now) {
-    if (row.unreadable) return {std::nullopt, now};
+    if (row.unreadable) return {std::nullopt, now, false};
     try {
         return store::hurried_up(row, now, hub::policy());
     } catch (const std::runtime_error&) {  // of its texts
-        return {std::nullopt, now};
+        return {std::nullopt, now, false};
     }
 }
 
@@ -74,12 +74,13 @@ bool retry_now(std::string_view gid) {
                            "It was " + *row.attention + ".", "dtm_resume(gid) takes it up again.");
     }
     const pg::UnixTime now = pg::now();
-    if (!row.attention && row.next_cron_time && *row.next_cron_time <= now) {
-        hub::pending_add(
-            gid);  // due, but its coordinator may be letting it rest after a failed write
+    const store::Hurried row_now = hurried(row, now);
+    // A row is due as long as one of its calls is in flight; a sibling may be waiting all the same.
+    const bool due = row.next_cron_time && *row.next_cron_time <= now && !row_now.waited;
+    if (!row.attention && due) {
+        hub::pending_add(gid);  // its coordinator may be letting it rest after a failed write
         return false;
     }
-    const store::Hurried row_now = hurried(row, now);
     if (!row.attention && (!row_now.due || *row_now.due > now)) return false;
     store::make_due(gid, row_now.progress, row_now.due, now);
     store::record_event(gid, "retry_now", role, "");

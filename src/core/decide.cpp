@@ -43,13 +43,21 @@ Write needed_write(const Round& r) {
                                                                            : Write::none;
 }
 
-Decision evaluate(const Request& request, State&& state, const Answer* answer, Time now,
+// A row that goes on saying "now" would be found by every look for what is due.
+Write overdue_write(const Decision& d) {
+    const bool waits = d.calls.empty() && !any_in_flight(d.state);
+    return waits ? Write::lazy : Write::none;
+}
+
+Decision evaluate(const Request& request, State&& state, const Event* event, Time now,
                   const Policy& policy) {
     // Without its branches everything would seem to be done.
     if (state.branches.size() != request.branches.size()) {
         throw std::logic_error("the state of transaction " + request.gid +
                                " is not that of its request");
     }
+    const Answer* answer = event ? std::get_if<Answer>(event) : nullptr;
+    const Loaded* loaded = event ? std::get_if<Loaded>(event) : nullptr;
     Round r{.request = request, .policy = policy, .now = now, .out = {}};
     r.out.state = std::move(state);
     switch (request.type) {
@@ -68,6 +76,7 @@ Decision evaluate(const Request& request, State&& state, const Answer* answer, T
             break;
     }
     r.out.write = needed_write(r);
+    if (loaded && loaded->due && r.out.write == Write::none) r.out.write = overdue_write(r.out);
     if (r.out.write != Write::none) stamp_as_written(r.out.state);
     if (is_final(r.out.state.status)) r.out.wake.reset();
     return std::move(r.out);
@@ -89,7 +98,7 @@ Decision decide(const Request& request, State state, const Event& event, Time no
     const Answer* answer = std::get_if<Answer>(&event);
     const bool ignored = answer && !is_awaited(state, *answer);
     const bool open = !is_final(state.status) && !state.outdated;
-    if (!ignored && open) return evaluate(request, std::move(state), answer, now, policy);
+    if (!ignored && open) return evaluate(request, std::move(state), &event, now, policy);
 
     Decision unchanged;
     if (open) unchanged.wake = earliest(request, state, now, now, policy);
@@ -179,6 +188,17 @@ std::string last_word(const OpState& op) {
     std::string text = op.last_answer;
     if (op.kept_back) text += (text.empty() ? "" : "; ") + ("not called: " + op.kept_back->reason);
     return text;
+}
+
+bool anything_waits(const Request& request, const State& state, Time now) {
+    const auto waits = [now](const OpState& op) {
+        return op.status == BranchStatus::prepared && op.next && *op.next > now;
+    };
+    if (state.status == Status::prepared) return waits(state.query);
+    return std::ranges::any_of(state.branches, [&](const BranchState& b) {
+        if (state.status == Status::submitted) return waits(b.action);
+        return state.status == Status::aborting && is_undone(request, b) && waits(b.compensate);
+    });
 }
 
 void retry_now(const Request& request, State& state, Time now) {

@@ -12,7 +12,10 @@ namespace dtm::core {
 
 // The state was read from the store (or just made by a submit), with all branches that are
 // registered. Nothing is in flight.
-struct Loaded {};
+struct Loaded {
+    // The row says that it is to be looked at now. If there is nothing to do, it must say when.
+    bool due = false;
+};
 
 // A call came back. Ignored when that operation is not in flight (a late or foreign answer, P4).
 struct Answer {
@@ -88,6 +91,9 @@ bool force_stop(const Request& request, State& state);
 // kept; a workflow's client is asked although its first interval is not over. The caller writes the
 // state if it changed, unless it goes into decide() at once.
 void retry_now(const Request& request, State& state, Time now);
+
+// Whether an operation whose turn it is waits for a later time, whatever others are doing.
+bool anything_waits(const Request& request, const State& state, Time now);
 
 // Operator verb: the open operation of a branch counts as succeeded, without a (further) call: the
 // action (confirm, commit) while the transaction goes forward, the compensation (cancel, rollback)

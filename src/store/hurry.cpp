@@ -12,8 +12,9 @@ Hurried hurried_up(const Row& row, core::Time now, const core::Policy& policy) {
     const core::Request request = request_of(row);
     core::State state = state_of(row, request);
     const core::State before = state;
-    core::retry_now(request, state, now);
     Hurried done;
+    done.waited = core::anything_waits(request, state, now);
+    core::retry_now(request, state, now);
     done.due = core::next_due(request, state, policy);
     if (done.due) done.due = std::max(*done.due, now);
     if (row.progress || state != before) done.progress = wire::encode_progress(state);

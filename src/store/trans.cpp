@@ -142,41 +142,6 @@ std::optional<Row> load_one(std::string_view gid) {
     return first(load(one));
 }
 
-std::vector<Due> due(std::optional<core::Time> from, core::Time until, int worker, int workers,
-                     long limit) {
-    static Statement whole(
-        "SELECT gid, next_cron_time FROM dtm.trans WHERE next_cron_time IS NOT NULL"
-        " AND next_cron_time OPERATOR(pg_catalog.>=) $1"
-        " AND next_cron_time OPERATOR(pg_catalog.<=) $2"
-        " ORDER BY next_cron_time LIMIT $3",
-        {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID});
-    // hashtext() of a "C" column is the same hash as hub::slice_of.
-    static Statement slice(
-        "SELECT gid, next_cron_time FROM dtm.trans WHERE next_cron_time IS NOT NULL"
-        " AND next_cron_time OPERATOR(pg_catalog.>=) $1"
-        " AND next_cron_time OPERATOR(pg_catalog.<=) $2"
-        " AND (pg_catalog.hashtext(gid)::pg_catalog.int8"
-        " OPERATOR(pg_catalog.&) 4294967295::pg_catalog.int8)"
-        " OPERATOR(pg_catalog.%) $4 OPERATOR(pg_catalog.=) $5"
-        " ORDER BY next_cron_time LIMIT $3",
-        {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID});
-    Args args;
-    if (from) {
-        args.time(*from);
-    } else {
-        args.datum(TimestampTzGetDatum(DT_NOBEGIN));
-    }
-    args.time(until).int8(limit);
-    if (workers > 1) args.int8(workers).int8(worker);
-    const pg::Rows rows = (workers > 1 ? slice : whole).execute(args);
-    std::vector<Due> all;
-    all.reserve(rows.size());
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        all.push_back({std::string(rows.text(i, 1)), rows.time(i, 2)});
-    }
-    return all;
-}
-
 namespace {
 
 // The returned gids say which rows were written; what is missing had another version.
@@ -328,23 +293,30 @@ void put_aside(std::string_view gid, std::int64_t version, std::string_view why)
     (void)statement.execute(args);
 }
 
-std::vector<std::string> finished_before(core::Time older_than, int limit,
-                                         std::span<const std::string> but) {
+Finished finished_before(const std::optional<core::Time>& from, core::Time older_than, int limit,
+                         std::span<const std::string> but) {
     if (!table_exists("trans_finished")) return {};
     static Statement statement(
-        "SELECT gid FROM dtm.trans"
+        "SELECT gid, COALESCE(finish_time, rollback_time) FROM dtm.trans"
         " WHERE COALESCE(finish_time, rollback_time) OPERATOR(pg_catalog.<) $1"
+        " AND COALESCE(finish_time, rollback_time) OPERATOR(pg_catalog.>=) $4"
         " AND status OPERATOR(pg_catalog.=) ANY ('{succeed,failed}'::pg_catalog.text[])"
         " AND gid OPERATOR(pg_catalog.<>) ALL ($3)"
         " ORDER BY COALESCE(finish_time, rollback_time) LIMIT $2 FOR UPDATE SKIP LOCKED",
-        {TIMESTAMPTZOID, INT8OID, TEXTARRAYOID});
+        {TIMESTAMPTZOID, INT8OID, TEXTARRAYOID, TIMESTAMPTZOID});
     const std::vector<std::string_view> spared(but.begin(), but.end());
     Args args;
     args.time(older_than).int8(limit).texts(spared);
+    if (from) {
+        args.time(*from);
+    } else {
+        args.datum(TimestampTzGetDatum(DT_NOBEGIN));
+    }
     const pg::Rows rows = statement.execute(args);
-    std::vector<std::string> gids;
-    for (std::size_t i = 0; i < rows.size(); ++i) gids.emplace_back(rows.text(i, 1));
-    return gids;
+    Finished found;
+    if (rows.size() > 0) found.first_end = rows.time(0, 2);
+    for (std::size_t i = 0; i < rows.size(); ++i) found.gids.emplace_back(rows.text(i, 1));
+    return found;
 }
 
 void remove(std::span<const std::string> gids) {

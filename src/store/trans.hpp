@@ -62,14 +62,6 @@ core::Request request_of(const Row&);
 // coordinator worked on it. Throws as request_of().
 core::State state_of(const Row&, const core::Request&);
 
-// Unfinished rows due at or before `until`, not before `from`, oldest first; of this slice only.
-struct Due {
-    std::string gid;
-    core::Time due;
-};
-std::vector<Due> due(std::optional<core::Time> from, core::Time until, int worker, int workers,
-                     long limit);
-
 // What a settle writes.
 struct Settlement {
     std::string_view gid;
@@ -97,10 +89,15 @@ SettleResult settle(std::span<const Settlement>, core::Time now, bool skip_locke
 // the version could not be read, any will do.
 void put_aside(std::string_view gid, std::int64_t version, std::string_view why);
 
-// Finished transactions that ended before, the oldest first, locked; none of `but`. Nothing where
-// the SQL is that of a version without the index for it.
-std::vector<std::string> finished_before(core::Time older_than, int limit,
-                                         std::span<const std::string> but);
+// Finished transactions that ended at `from` (none: whenever) or later and before `older_than`, the
+// oldest first, locked; none of `but`. Nothing where the SQL is that of a version without the index
+// for it.
+struct Finished {
+    std::vector<std::string> gids;
+    std::optional<core::Time> first_end;
+};
+Finished finished_before(const std::optional<core::Time>& from, core::Time older_than, int limit,
+                         std::span<const std::string> but);
 void remove(std::span<const std::string> gids);  // with their registered branches
 // What operators did before; returns how many events went.
 std::int64_t purge_events(core::Time older_than, int limit);

@@ -349,13 +349,15 @@ void remember_what_ran(Takeover& t) {
     }
 }
 
-// What would be called next waits for dtm's next visit.
-void keep_waiting(Takeover& t, Time until) {
+// What would be called next waits for dtm's next visit. Before its timeout a visit asks nobody
+// about a message (dtm-compat.md 5.6): the local transaction of its client may still be open.
+void keep_waiting(Takeover& t, Time until, Time now, const core::Policy& policy) {
     const auto wait = [until](OpState& op) {
         if (op.status == BranchStatus::prepared) op.next = until;
     };
     const TransType type = t.request.type;
-    const bool asks = type == TransType::msg || type == TransType::workflow;
+    const auto end = core::deadline(t.request, t.state, policy);
+    const bool asks = type == TransType::workflow || (type == TransType::msg && end && *end <= now);
     if (t.state.status == Status::prepared && asks) wait(t.state.query);
     for (BranchState& branch : t.state.branches) {
         if (t.state.status == Status::submitted && branch.may_have_run) wait(branch.action);
@@ -401,7 +403,7 @@ Takeover read(const DtmTrans& trans, std::span<const DtmBranch> rows, const Limi
 }  // namespace
 
 Takeover take_over(const DtmTrans& trans, std::span<const DtmBranch> rows, Time now,
-                   const Limits& limits) {
+                   const core::Policy& policy, const Limits& limits) {
     Takeover t;
     try {
         t = read(trans, rows, limits);
@@ -410,7 +412,8 @@ Takeover take_over(const DtmTrans& trans, std::span<const DtmBranch> rows, Time 
     }
     tell_times_apart(t.registered, now);
     remember_what_ran(t);
-    if (trans.next_cron_time && *trans.next_cron_time > now) keep_waiting(t, *trans.next_cron_time);
+    if (trans.next_cron_time && *trans.next_cron_time > now)
+        keep_waiting(t, *trans.next_cron_time, now, policy);
     t.text = encode_request(t.request);
     if (t.text.size() > limits.max_body_bytes) {
         fail("the request is " + std::to_string(t.text.size()) + " bytes long, the limit is " +

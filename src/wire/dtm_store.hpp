@@ -56,9 +56,10 @@ struct Takeover {
 //
 // Statuses stay as they are. Of a saga's steps those may have run that dtm itself would undo
 // (dtm-compat.md 5.5.3). What was to be called next is not called before dtm's next_cron_time: a
-// service that has failed for long is not flooded by everything that waits for it. How often it was
-// called, dtm does not know; attempts and intervals begin anew.
+// service that has failed for long is not flooded by everything that waits for it. A message that
+// was not submitted is not asked about before its timeout, either. How often it was called, dtm
+// does not know; attempts and intervals begin anew.
 Takeover take_over(const DtmTrans& trans, std::span<const DtmBranch> branches, core::Time now,
-                   const Limits& limits = {});
+                   const core::Policy& policy, const Limits& limits = {});
 
 }  // namespace dtm::wire

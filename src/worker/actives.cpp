@@ -19,10 +19,7 @@ extern "C" {
 namespace dtm::worker {
 namespace {
 
-// Beyond this, waking up is left to the sweep: the queue stays small whatever waits in the table.
-constexpr std::size_t max_alarms = 100000;
-
-// How long a call to a paused host stays away: dtm_resume tells nobody who waits for one.
+// How long a call to a paused host stays away: dtm_resume() tells nobody who waits for one.
 // Each that comes back in vain costs a write of its row: so many, and no more.
 constexpr std::chrono::seconds pause_look{10};
 constexpr std::chrono::microseconds slot_width{500};
@@ -143,7 +140,7 @@ void Actives::add(const store::Row& row, TransactionId first_xid, bool asked_for
     std::size_t bytes = row.request.size();
     for (const wire::Registration& branch : row.registered) bytes += branch.data.size();
     Active& kept = keep(std::move(a), bytes);
-    decide(kept, core::Loaded{}, now);
+    decide(kept, core::Loaded{row.next_cron_time && *row.next_cron_time <= now}, now);
     let_go_if_idle(kept, now);
 }
 
@@ -184,6 +181,7 @@ Active& Actives::keep(std::unique_ptr<Active> a, std::size_t bytes) {
     Active& kept = *a;
     by_id_.emplace(kept.id, std::move(a));
     by_gid_.emplace(kept.request->gid, &kept);
+    alarms_.cancel(kept.gid());
     return kept;
 }
 
@@ -273,13 +271,7 @@ std::vector<std::string> Actives::expire(core::Time now, std::size_t max) {
         decide(a, core::Timer{}, now);
         let_go_if_idle(a, now);
     }
-    std::vector<std::string> absent;
-    while (!alarms_.empty() && alarms_.top().at <= now) {
-        // Without room it is the sweep's: the row is due.
-        if (absent.size() < max) absent.push_back(alarms_.top().gid);
-        alarms_.pop();
-    }
-    return absent;
+    return alarms_.take(now, max);
 }
 
 Active* Actives::find(std::string_view gid) {
@@ -392,7 +384,7 @@ void Actives::let_go_if_idle(Active& a, core::Time now) {
     if (a.in_flight > 0 || a.dirty != core::Write::none || !a.held.empty()) return;
     if (a.wake && *a.wake <= now) return;  // its timer is over with the next turn
     round_over(a);
-    if (a.wake && alarms_.size() < max_alarms) alarms_.push({*a.wake, a.gid()});
+    if (a.wake) alarms_.set(a.gid(), *a.wake);
     forget(a);
 }
 
@@ -482,10 +474,17 @@ void Actives::put_aside(Active& a, const std::string& why) {
 }
 
 std::optional<core::Time> Actives::next_wake() const {
-    std::optional<core::Time> wake;
-    if (!timers_.empty()) wake = timers_.begin()->first;
-    if (!alarms_.empty() && (!wake || alarms_.top().at < *wake)) wake = alarms_.top().at;
-    return wake;
+    if (timers_.empty()) return std::nullopt;
+    return timers_.begin()->first;
+}
+
+std::vector<std::string> Actives::gids() const {
+    std::vector<std::string> all;
+    all.reserve(by_gid_.size());
+    for (const auto& [gid, a] : by_gid_) {
+        if (!a->reload) all.emplace_back(gid);
+    }
+    return all;
 }
 
 }  // namespace dtm::worker

@@ -8,11 +8,10 @@
 #include "server/server.hpp"
 #include "store/commands.hpp"
 #include "store/trans.hpp"
+#include "worker/alarms.hpp"
 #include "worker/orders.hpp"
 
-#include <functional>
 #include <memory>
-#include <queue>
 #include <set>
 #include <string>
 #include <string_view>
@@ -60,7 +59,8 @@ public:
     void report_to(server::Server* server) { server_ = server; }
     // An answer came. Late answers (of a transaction that left memory) are dropped.
     void answer(net::Reply&& reply, core::Time now);
-    // Timers that are over: decides for those in memory, returns the others' gids for loading.
+    // Timers that are over: decides for those in memory, returns gids of others for loading, so
+    // many at most.
     std::vector<std::string> expire(core::Time now, std::size_t max);
 
     Active* find(std::string_view gid);
@@ -97,16 +97,12 @@ public:
     void forget(Active& a);
     // Its row was put aside, `why` for whoever waits for its round.
     void put_aside(Active& a, const std::string& why);
-    std::optional<core::Time> next_wake() const;
+    std::optional<core::Time> next_wake() const;                             // of one in memory
+    std::optional<core::Time> next_alarm() const { return alarms_.next(); }  // of another
+    // Of all that others may have changed without telling.
+    std::vector<std::string> gids() const;
 
 private:
-    // Of a transaction that has left memory.
-    struct Alarm {
-        core::Time at;
-        std::string gid;
-        bool operator>(const Alarm& other) const { return at > other.at; }
-    };
-
     // Of a call that was decided and then kept back by a pause.
     struct Undelivered {
         std::uint64_t call;
@@ -145,7 +141,7 @@ private:
     Orders orders_;
     core::Time pause_slot_{};  // when the last call that a pause kept back looks again
     std::set<std::pair<core::Time, std::uint64_t>> timers_;  // one for each Active with a wake
-    std::priority_queue<Alarm, std::vector<Alarm>, std::greater<>> alarms_;
+    Alarms alarms_;  // of transactions that have left memory
 };
 
 // What the row shall say; views into `a`, which must not change until it is written.

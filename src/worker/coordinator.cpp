@@ -17,7 +17,6 @@ extern "C" {
 }
 
 #include <algorithm>
-#include <iterator>
 #include <span>
 #include <utility>
 
@@ -30,10 +29,7 @@ constexpr std::size_t max_load = 1000;    // rows per turn: bounds the turn, not
 constexpr std::size_t max_piece = 64;     // rows per statement: bounds the memory
 // Hints about transactions for which there is no room yet; the sweep finds those of the others.
 constexpr std::size_t max_hints = 4096;
-// A row is due from the clock of its INSERT but visible from its COMMIT. Bounded sweeps look back
-// this far; rows of longer transactions that no ring announced wait for the next full sweep.
-constexpr core::Seconds look_back{10};
-constexpr core::Seconds full_sweep_every{5};
+constexpr core::Seconds look_around_every{5};
 
 net::Settings net_settings() {
     net::Settings s;
@@ -64,22 +60,16 @@ Coordinator::Coordinator(int worker, int workers)
     : worker_(worker),
       workers_(workers),
       first_xid_(next_xid()),
-      client_(std::make_unique<net::Client>(net_settings())) {}
+      client_(std::make_unique<net::Client>(net_settings())),
+      sweep_(actives_, worker, workers) {}
 
 void Coordinator::configure() {
     client_->configure(net_settings());
-    sweep_now_ = true;
+    sweep_.hurry();
     api_known_ = false;
 }
 
 void Coordinator::stop() noexcept { client_.reset(); }
-
-bool Coordinator::sweep_due(core::Time now) const {
-    // When more waits than fits, a sweep passes over all that are in memory already: not for a few.
-    const bool hungry = room() > static_cast<std::size_t>(hub::settings.max_active) / 4;
-    return (sweep_now_ && hungry) || !last_sweep_ || now < *last_sweep_ ||
-           now - *last_sweep_ >= std::chrono::milliseconds{hub::settings.sweep_interval_ms};
-}
 
 std::size_t Coordinator::room() const {
     if (silent()) return 0;
@@ -95,13 +85,13 @@ long Coordinator::idle_ms() const {
     }
     const core::Time now = pg::now();
     if (hub::anything_announced()) return 0;
-    if (room() > 0 && (sweep_due(now) || !hints_.empty())) return 0;
-    const core::Time sweep_at =
-        last_sweep_.value_or(now) + std::chrono::milliseconds{hub::settings.sweep_interval_ms};
-    core::Time until = std::min(sweep_at, now + core::Seconds{1});
+    if (sweep_.due(now, room()) || (room() > 0 && !hints_.empty())) return 0;
+    core::Time until = std::min<core::Time>(sweep_.next_look(now), now + core::Seconds{1});
     if (const auto due = api_due(now)) until = std::min(until, *due);
     if (!again_.empty()) until = std::min(until, now + std::chrono::milliseconds{100});
     if (const auto wake = actives_.next_wake()) until = std::min(until, *wake);
+    if (const auto alarm = actives_.next_alarm(); alarm && room() > 0)
+        until = std::min(until, *alarm);
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
     return std::clamp<long>(ms, 0, 1000);
 }
@@ -115,10 +105,10 @@ void Coordinator::take_answers(core::Time now) {
 }
 
 void Coordinator::look_around(core::Time now) {
-    const bool told = hub::take_control_changed();
+    control_changed_ = hub::take_control_changed() || control_changed_;
     const bool due =
-        !looked_around_ || now < *looked_around_ || now - *looked_around_ >= full_sweep_every;
-    if (!told && !due) return;
+        !looked_around_ || now < *looked_around_ || now - *looked_around_ >= look_around_every;
+    if (!control_changed_ && !due) return;
     store::Belonging belonging;
     store::Control control;
     {
@@ -150,7 +140,8 @@ void Coordinator::look_around(core::Time now) {
     paused_ = control.everything_paused.has_value();
     if (foreign_) control.everything_paused = "silent: " + *foreign_;
     actives_.set_orders(Orders(std::move(control)));
-    if (told || adopted) sweep_now_ = true;
+    if (adopted) sweep_.look_at_all();
+    if (std::exchange(control_changed_, false) || adopted) sweep_.hurry();
 }
 
 void Coordinator::become_foreign(const std::string& why) {
@@ -192,8 +183,10 @@ void Coordinator::show_endpoints(core::Time now) {
 // Also when there is no room: a verb may be about a transaction that takes it.
 void Coordinator::hear(std::vector<std::string>& known) {
     std::vector<std::string> heard;
-    bool lost = hub::take_announced(heard, max_hints);
-    if (lost) hub::count(hub::Counter::ring_overflows);
+    if (hub::take_announced(heard, max_hints)) {
+        hub::count(hub::Counter::ring_overflows);
+        sweep_.hints_were_lost();
+    }
     hub::count(hub::Counter::taken_from_ring, heard.size());
     for (std::string& gid : heard) {
         if (actives_.find(gid) != nullptr) {
@@ -201,18 +194,19 @@ void Coordinator::hear(std::vector<std::string>& known) {
         } else if (hints_.size() < max_hints) {
             hints_.push_back(std::move(gid));
         } else {
-            lost = true;
+            sweep_.look_at_all();
         }
     }
-    if (!lost) return;
-    sweep_now_ = true;
-    swept_until_.reset();
 }
 
 std::vector<std::string> Coordinator::to_load(core::Time now) {
-    const std::size_t limit = std::min(room(), max_load);
-    // Retries take half of a turn at most: those of a dead host must not keep new work out (P8).
-    std::vector<std::string> gids = actives_.expire(now, (limit + 1) / 2);
+    const std::size_t room_now = std::min(room(), max_load);
+    if (room_now > 0) ++turns_;  // odd places go round
+    // New work must not keep waiting what waits in the table, or that would never end (P8).
+    const std::size_t swept = sweep_.behind() ? (room_now + turns_ % 2) / 2 : 0;
+    const std::size_t limit = room_now - swept;
+    // Retries take half of the others at most: those of a dead host must not keep new work out.
+    std::vector<std::string> gids = actives_.expire(now, (limit + turns_ / 2 % 2) / 2);
     asked_for_.clear();
     for (std::string& gid : again_) gids.push_back(std::move(gid));
     again_.clear();
@@ -233,34 +227,6 @@ std::vector<std::string> Coordinator::to_load(core::Time now) {
     return gids;
 }
 
-std::vector<std::string> Coordinator::sweep(core::Time now) {
-    last_sweep_ = now;
-    sweep_now_ = false;
-    if (room() == 0) {
-        swept_until_.reset();
-        return {};
-    }
-    std::optional<core::Time> from;
-    const bool full = !swept_until_ || !last_full_sweep_ || now < *last_full_sweep_ ||
-                      now - *last_full_sweep_ >= full_sweep_every;
-    if (full) last_full_sweep_ = now;
-    if (!full) from = *swept_until_ - look_back;
-    // Those in memory may all be due in the table: look past them, or they hide the rest.
-    const std::size_t rows = actives_.size() + std::min(room(), max_load);
-    const std::vector<store::Due> due =
-        store::due(from, now, worker_, workers_, static_cast<long>(rows));
-    const bool saw_all = due.size() < rows;
-    swept_until_ = saw_all ? std::optional(now) : std::nullopt;
-    std::vector<std::string> gids;
-    for (const store::Due& d : due) {
-        if (actives_.find(d.gid) == nullptr) gids.push_back(d.gid);
-    }
-    // More may wait: the next turn sweeps again instead of waiting for the interval.
-    if (!saw_all && !gids.empty()) sweep_now_ = true;
-    hub::count(hub::Counter::taken_by_sweep, gids.size());
-    return gids;
-}
-
 void Coordinator::load(const std::vector<std::string>& gids, core::Time now) {
     if (gids.empty()) return;
     loading_ = gids;
@@ -269,13 +235,15 @@ void Coordinator::load(const std::vector<std::string>& gids, core::Time now) {
     bool full = false;
     while (!left.empty()) {
         if (!full && actives_.bytes() >= max_bytes) {
-            // The rest waits in the table for a full sweep, but for what is here already: somebody
-            // has changed it.
+            // The rest waits, but for what is here already: somebody has changed it.
             full = true;
-            swept_until_.reset();
-            std::ranges::copy_if(left, std::back_inserter(here), [this](const std::string& gid) {
-                return actives_.find(gid) != nullptr;
-            });
+            for (const std::string& gid : left) {
+                if (actives_.find(gid) != nullptr) {
+                    here.push_back(gid);
+                } else {
+                    sweep_.put_back(gid);
+                }
+            }
             left = here;
             continue;
         }
@@ -294,7 +262,8 @@ void Coordinator::load(const std::vector<std::string>& gids, core::Time now) {
 // A restored dump brings its identity before its transactions. So it is asked for after they are
 // seen and before they are called.
 void Coordinator::load_due(core::Time now) {
-    const std::vector<std::string> gids = sweep(now);
+    sweep_.compare(now);
+    const std::vector<std::string> gids = sweep_.take(now, std::min(room(), max_load));
     if (gids.empty()) return;
     if (const auto foreign = look_where_we_are().foreign) return become_foreign(*foreign);
     load(gids, now);
@@ -398,7 +367,7 @@ void Coordinator::turn() {
     take_answers(now);
     look_after_api(now);
     const std::vector<std::string> announced = to_load(now);
-    const bool sweeping = sweep_due(now);
+    const bool sweeping = sweep_.due(now, room());
     send();
     const bool asked = server_ && server_->anything_to_do();
     if (announced.empty() && !sweeping && !asked && actives_.dirty().empty()) {
@@ -437,7 +406,7 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
         transaction.commit();
         return true;
     } catch (const pg::PgError& error) {
-        swept_until_.reset();  // what this turn was told about is found by the next full sweep
+        sweep_.look_at_all();  // for what this turn was told about
         if (requests_apart(now)) return false;
         std::vector<std::string> unread;
         unread.swap(loading_);

@@ -6,6 +6,7 @@
 #include "server/server.hpp"
 #include "worker/actives.hpp"
 #include "worker/settler.hpp"
+#include "worker/sweep.hpp"
 
 #include <deque>
 #include <optional>
@@ -33,7 +34,6 @@ private:
     void hear(std::vector<std::string>& known);
     // Gids to read from the table in this round.
     std::vector<std::string> to_load(core::Time now);
-    std::vector<std::string> sweep(core::Time now);
     void load(const std::vector<std::string>& gids, core::Time now);
     void load_due(core::Time now);
     void accept(const store::Row& row, core::Time now);
@@ -43,7 +43,6 @@ private:
     bool database_round(const std::vector<std::string>& announced, bool sweeping, core::Time now);
     std::size_t room() const;
     void send();
-    bool sweep_due(core::Time now) const;
     // Reads the standing orders and whose database this is; at the start, when told, and now and
     // then.
     void look_around(core::Time now);
@@ -74,6 +73,7 @@ private:
     std::unique_ptr<net::Client> client_;
     Actives actives_;
     Settler settler_{actives_};
+    Sweep sweep_;
     std::unique_ptr<server::Server> server_;  // of the API database's first coordinator
     bool api_known_ = false;                  // the next two say what the settings say
     bool api_is_ours_ = false;
@@ -91,12 +91,10 @@ private:
     bool taken_up_ = false;
     std::vector<std::string> again_;  // to be loaded again: a lock or the server was in the way
     std::vector<Unreadable> unreadable_;
-    std::optional<core::Time> last_sweep_;
-    std::optional<core::Time> swept_until_;  // everything due before it has been seen
-    std::optional<core::Time> last_full_sweep_;
-    bool sweep_now_ = true;
+    unsigned turns_ = 0;  // with work to take up; see to_load()
     std::optional<core::Time> looked_around_;
     std::string database_;                // its name, for log lines
+    bool control_changed_ = false;        // and not read yet
     std::optional<std::string> foreign_;  // why the transactions of this database are not ours
     bool restored_ = false;               // foreign, and dtm.identity does not say so yet
     core::Time installed_{};

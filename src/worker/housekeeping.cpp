@@ -15,6 +15,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <utility>
 
 namespace dtm::worker {
 namespace {
@@ -31,8 +32,9 @@ constexpr core::Seconds after_a_lock{1};
 constexpr core::Seconds longest_wait{600};
 // Beyond so many that cannot be removed it is no accident of some rows.
 constexpr std::size_t most_kept = 1000;
-// A walk begins where the last one ended. Now and then it begins at the first row, for those that
-// were kept because their transaction was unfinished, or that a long transaction committed late.
+// A walk begins where the last one ended, behind all that was removed and that a held snapshot may
+// keep. Now and then it begins at the first row, for those that were locked or kept because their
+// transaction was unfinished, or that a long transaction committed late.
 constexpr core::Seconds walk_anew{3600};
 
 // What is removed and comes back with a crash is removed again: nobody waits for its flush.
@@ -50,6 +52,12 @@ private:
 bool is_ours() {
     const pg::Spi spi;
     return store::barrier_table_is_known();
+}
+
+bool begins_anew(std::optional<core::Time>& started, core::Time now) {
+    if (started && now >= *started && now - *started < walk_anew) return false;
+    started = now;
+    return true;
 }
 
 core::Time retention_begins(core::Time now) {
@@ -71,6 +79,7 @@ void Housekeeping::look_now() {
     for (Chore& chore : chores_) chore.next = {};
     kept_.clear();
     walk_started_.reset();
+    finished_walk_started_.reset();
 }
 
 void Housekeeping::complain(Chore& chore, const std::string& why, const std::string& hint) {
@@ -83,10 +92,15 @@ void Housekeeping::complain(Chore& chore, const std::string& why, const std::str
 
 Housekeeping::More Housekeeping::remove_finished(core::Time now) {
     if (hub::settings.retention_s == 0) return More::no;
+    if (begins_anew(finished_walk_started_, now)) finished_from_.reset();
     {
         const pg::Spi spi;
-        batch_ = store::finished_before(retention_begins(now), finished_batch, kept_);
+        store::Finished found =
+            store::finished_before(finished_from_, retention_begins(now), finished_batch, kept_);
+        batch_ = std::move(found.gids);
         if (!batch_.empty()) store::remove(batch_);
+        // Not where it ends: it may fail.
+        if (found.first_end) finished_from_ = found.first_end;
     }
     DTM_CRASH_POINT("worker.finished_removed");
     return batch_.size() == finished_batch ? More::soon : More::no;
@@ -109,10 +123,7 @@ Housekeeping::More Housekeeping::remove_barriers(core::Time now) {
                            "here.",
                            {}, "Drop them, or call dtm_barrier_purge() from a job of your own.");
     }
-    if (!walk_started_ || now < *walk_started_ || now - *walk_started_ >= walk_anew) {
-        walk_started_ = now;
-        last_id_ = 0;
-    }
+    if (begins_anew(walk_started_, now)) last_id_ = 0;
     const core::Time threshold = now - core::Seconds{hub::settings.barrier_retention_s};
     const store::PurgeBatch batch = store::purge_barriers(table, last_id_, threshold, batch_size);
     last_id_ = batch.last_id;

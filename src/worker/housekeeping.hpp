@@ -46,7 +46,10 @@ private:
         Chore{"old rows of dtm_barrier.barrier", &Housekeeping::remove_barriers, false}};
     std::vector<std::string> batch_;  // finished transactions that are being removed
     std::vector<std::string> kept_;   // those that cannot be removed
-    std::int64_t last_id_ = 0;        // of the walk over the barrier's table
+    // Where the last batch of the walk over finished transactions began.
+    std::optional<core::Time> finished_from_;
+    std::optional<core::Time> finished_walk_started_;
+    std::int64_t last_id_ = 0;  // of the walk over the barrier's table
     std::optional<core::Time> walk_started_;
     std::string database_;  // its name, for messages
 };

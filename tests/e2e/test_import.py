@@ -75,8 +75,9 @@ def test_messages(db, old, one, two):
                     Branch((one.url("ok/b"),), "p", branch_id="02"))
     asked = old.put("msg", "prepared", Branch((one.url("ok/a"),), "p"), query=one.url("ok/query"))
     lost = old.put("msg", "prepared", Branch((one.url("ok/a"),), "p"), query=one.url("fail/query"))
-    young = old.put("msg", "prepared", Branch((one.url("ok/a"),), "p"), query=one.url("ok/query"), age="0 s",
-                    options={"timeout_to_fail": 1000})
+    # What dtm visits next may be younger than its timeout: a visit that does nothing.
+    young = old.put("msg", "prepared", Branch((one.url("ok/a"),), "p"), query=one.url("fail/query"), age="0 s",
+                    options={"timeout_to_fail": 1000}, next_time="1 second")
     assert take(db) == ({("msg", "submitted"): 2, ("msg", "prepared"): 3}, [])
     db.wait(sent, "succeed")
     assert one.sequence(sent) == ["02 action", "03 action"]
@@ -86,6 +87,8 @@ def test_messages(db, old, one, two):
     assert one.sequence(asked) == ["00 msg", "01 action"]
     db.wait(lost, "failed")
     assert one.sequence(lost) == ["00 msg"]
+    wait_until(lambda: db.one("select now() > create_time + '3 s'::interval from dtm.trans where gid = %s", young),
+               "its visit is over")
     assert (db.status(young), one.sequence(young)) == ("prepared", [])
 
 

@@ -75,6 +75,19 @@ def test_many_waiters_for_many_transactions(db, session, shared_cluster, one):
     assert got == {g: "succeed" for g in gids}
 
 
+def test_retry_now_hurries_what_waits_beside_a_call_in_flight(db, one):
+    name, gate = db.new_gid("name"), db.new_gid("gate")
+    gid = db.saga(step(one.url(f"error/{name}"), None, {}), step(one.url(f"hold/{gate}"), None, {}),
+                  concurrent=True, retry_interval=1000, request_timeout=1000)
+    db.wait_attempts(gid, 1)
+    one.set_mode(name, "ok")
+    assert db.one("select dtm_retry_now(%s)", gid)
+    assert not db.one("select dtm_retry_now(%s)", gid), "nothing waits any more"
+    one.release(gate)
+    db.wait(gid, "succeed")
+    assert len(one.calls(name=name)) == 2
+
+
 def test_retry_now_keeps_the_attempts(db, one):
     gid = db.saga(step(one.url("error/a", n=1), None, {}), retry_interval=1000)
     db.wait_attempts(gid, 1)

@@ -129,6 +129,23 @@ def test_events_leave_too(house, db):
     assert db.one("select count(*) from dtm.event") == 1500
 
 
+def test_a_held_snapshot_makes_no_batch_walk_over_those_before(house, db, session):
+    """What is removed stays in the index as long as somebody may see it."""
+    rows = 10000
+    db.q("insert into dtm.trans (gid, trans_type, status, owner, request, finish_time) select 'held' || n, 'saga',"
+         " 'succeed', current_user::regrole, '{}', now() - interval '8 days' + n * interval '1 ms'"
+         " from generate_series(1, %s) n", rows)
+    holder = session(house, db.dbname, autocommit=False)
+    holder.q("set transaction isolation level repeatable read")
+    holder.q("select count(*) from dtm.event")
+    gone(house, db, "held")
+    wait_until(lambda: db.one("select n_tup_del from pg_stat_user_tables where relid = 'dtm.trans'::regclass") >= rows,
+               "what it has read is counted")
+    read = db.one("select idx_tup_read from pg_stat_user_indexes where indexrelid = 'dtm.trans_finished'::regclass")
+    assert rows <= read <= 4 * rows
+    holder.conn.rollback()
+
+
 def test_more_than_a_batch(house, db, one):
     """In small transactions, and work goes on between them."""
     insert_finished(db, "old", 7000)

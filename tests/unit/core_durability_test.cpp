@@ -195,5 +195,24 @@ TEST(Durability, RetryLimitKeepsItsCountAcrossACrash) {  // D23
     EXPECT_EQ(tx.error("A1"), "C1");
 }
 
+// Its timeout was raised after the row said when it is due.
+TEST(Durability, ARowThatIsDueTooEarlyIsWritten) {
+    Drive tx(test::msg(1), Status::prepared);
+    tx.request.options.timeout_to_fail = Seconds{100};
+    tx.load();
+    EXPECT_EQ(tx.last.write, Write::none);
+    EXPECT_EQ(tx.load_due(), "");
+    EXPECT_EQ(tx.last.write, Write::lazy);
+    EXPECT_EQ(tx.wake(), 100);
+    EXPECT_FALSE(tx.state.durable_fresh);
+    EXPECT_EQ(next_due(tx.request, tx.state, tx.policy), kStart + Seconds{100});
+}
+
+TEST(Durability, ARowThatIsDueAndCallsIsNotWrittenForThat) {
+    Drive tx(saga(2));
+    EXPECT_EQ(tx.load_due(), "A1");
+    EXPECT_EQ(tx.last.write, Write::none);
+}
+
 }  // namespace
 }  // namespace dtm::core

@@ -190,6 +190,25 @@ TEST(Retry, RetryNowMakesDueAndKeepsAttempts) {
     EXPECT_EQ(tx.op("A1").errors, 1u);
 }
 
+// A sibling in flight makes the row due, and hides nothing of what waits.
+TEST(Retry, AnythingWaits) {
+    const auto waits = [](const Drive& tx) { return anything_waits(tx.request, tx.state, tx.now); };
+    Drive tx(test::concurrent(test::saga(2)));
+    EXPECT_EQ(tx.load(), "A1 A2");
+    EXPECT_FALSE(waits(tx));
+    tx.error("A1");
+    EXPECT_EQ(next_due(tx.request, tx.state, tx.policy), kStart);
+    EXPECT_TRUE(waits(tx));
+    retry_now(tx.request, tx.state, tx.now);
+    EXPECT_FALSE(waits(tx));
+    EXPECT_EQ(tx.load(), "A1");
+    tx.error("A1");
+    EXPECT_EQ(tx.failure("A2"), "C2 C1");
+    EXPECT_FALSE(waits(tx));  // A1 never will be called again
+    tx.error("C1");
+    EXPECT_TRUE(waits(tx));
+}
+
 TEST(Retry, NextDue) {
     const auto due = [](const Drive& tx) { return next_due(tx.request, tx.state, tx.policy); };
     Drive fresh(test::saga(2));

@@ -60,7 +60,7 @@ Takeover saga(const std::string& status, const std::string& marks,
               const std::string& custom_data = "") {
     DtmTrans t = trans("saga", status);
     t.custom_data = custom_data;
-    return take_over(t, rows_of("compensate", "action", marks), now);
+    return take_over(t, rows_of("compensate", "action", marks), now, {});
 }
 
 std::string ran(const Takeover& t) {
@@ -71,7 +71,7 @@ std::string ran(const Takeover& t) {
 
 std::string refusal(const DtmTrans& t, const std::vector<DtmBranch>& rows) {
     try {
-        (void)take_over(t, rows, now);
+        (void)take_over(t, rows, now, {});
     } catch (const BadRequest& bad) {
         return bad.what();
     }
@@ -141,16 +141,17 @@ TEST(DtmStore, GoesOnWithExactlyWhatIsOpen) {
     EXPECT_EQ(calls(saga("aborting", "ps sf pp")), (std::vector<Call>{{0, Op::compensate}}));
     EXPECT_TRUE(calls(saga("prepared", "pp pp")).empty());
     const auto both =
-        take_over(trans("tcc", "submitted"), rows_of("cancel", "confirm", "pp pp ps"), now);
+        take_over(trans("tcc", "submitted"), rows_of("cancel", "confirm", "pp pp ps"), now, {});
     EXPECT_EQ(calls(both), (std::vector<Call>{{1, Op::action}}));
-    const auto xa = take_over(trans("xa", "aborting"), rows_of("rollback", "commit", "sp pp"), now);
+    const auto xa =
+        take_over(trans("xa", "aborting"), rows_of("rollback", "commit", "sp pp"), now, {});
     EXPECT_EQ(calls(xa), (std::vector<Call>{{1, Op::compensate}}));
 }
 
 TEST(DtmStore, WhatWaitsGoesOnWaiting) {
     DtmTrans t = trans("saga", "submitted");
     t.next_cron_time = later;
-    const Takeover forward = take_over(t, rows_of("compensate", "action", "ps pp pp"), now);
+    const Takeover forward = take_over(t, rows_of("compensate", "action", "ps pp pp"), now, {});
     EXPECT_FALSE(forward.state.branches[0].action.next);
     EXPECT_EQ(forward.state.branches[1].action.next, later);
     EXPECT_FALSE(forward.state.branches[1].compensate.next);
@@ -158,7 +159,7 @@ TEST(DtmStore, WhatWaitsGoesOnWaiting) {
     EXPECT_EQ(core::next_due(forward.request, forward.state, {}), later);
 
     t.status = "aborting";
-    const Takeover back = take_over(t, rows_of("compensate", "action", "ps sf pp"), now);
+    const Takeover back = take_over(t, rows_of("compensate", "action", "ps sf pp"), now, {});
     EXPECT_EQ(back.state.branches[0].compensate.next, later);
     EXPECT_FALSE(back.state.branches[1].compensate.next);
     EXPECT_FALSE(back.state.branches[2].compensate.next);
@@ -166,13 +167,19 @@ TEST(DtmStore, WhatWaitsGoesOnWaiting) {
     t = trans("msg", "prepared");
     t.query_prepared = "http://s/query";
     t.next_cron_time = later;
-    const Takeover asks = take_over(t, std::vector{row("01", "action", 'p')}, now);
+    const Takeover asks = take_over(t, std::vector{row("01", "action", 'p')}, now, {});
     EXPECT_EQ(asks.state.query.next, later);
     EXPECT_FALSE(asks.state.branches[0].action.next);
 
+    // Its client may still be at work: the next visit of dtm would have asked nobody.
+    t.options = R"({"timeout_to_fail":2000})";
+    const Takeover young = take_over(t, std::vector{row("01", "action", 'p')}, now, {});
+    EXPECT_FALSE(young.state.query.next);
+    EXPECT_EQ(core::next_due(young.request, young.state, {}), created + Seconds(2000));
+
     t = trans("tcc", "aborting");
     t.next_cron_time = later;
-    const Takeover cancels = take_over(t, rows_of("cancel", "confirm", "pp"), now);
+    const Takeover cancels = take_over(t, rows_of("cancel", "confirm", "pp"), now, {});
     EXPECT_EQ(cancels.state.branches[0].compensate.next, later);
     EXPECT_FALSE(cancels.state.branches[0].action.next);
     EXPECT_FALSE(cancels.state.branches[0].may_have_run);
@@ -182,7 +189,7 @@ TEST(DtmStore, TheRestIsDueNow) {
     DtmTrans t = trans("saga", "submitted");
     for (const auto& time : {std::optional<Time>(), std::optional(created), std::optional(now)}) {
         t.next_cron_time = time;
-        EXPECT_FALSE(take_over(t, one_step(), now).state.branches[0].action.next);
+        EXPECT_FALSE(take_over(t, one_step(), now, {}).state.branches[0].action.next);
     }
 }
 
@@ -193,7 +200,7 @@ TEST(DtmStore, OptionsAreThoseOfTheSubmit) {
         R"("retry_interval":20,"retry_limit":3,"branch_headers":{"X-A":"1"},"gid":"x",)"
         R"("steps":[],"Protocol":"grpc","later":[1]} )";
     t.ext_data = R"({"headers":{"x-a":"old","X-Old":"2"}})";
-    const core::Request r = take_over(t, one_step(), now).request;
+    const core::Request r = take_over(t, one_step(), now, {}).request;
     EXPECT_EQ(r.gid, "g");
     EXPECT_EQ(r.protocol, "http");
     EXPECT_TRUE(r.options.wait_result);
@@ -206,7 +213,7 @@ TEST(DtmStore, OptionsAreThoseOfTheSubmit) {
               (std::map<std::string, std::string>{{"X-A", "1"}, {"X-Old", "2"}}));
     for (const char* none : {"", "null", "{}", " { } "}) {
         t.options = t.ext_data = none;
-        EXPECT_EQ(take_over(t, one_step(), now).request.options.retry_limit, 0u) << none;
+        EXPECT_EQ(take_over(t, one_step(), now, {}).request.options.retry_limit, 0u) << none;
     }
 }
 
@@ -217,7 +224,7 @@ TEST(DtmStore, MessageWithTopics) {
     const std::vector<DtmBranch> rows{row("01", "action", 's'), row("02-01", "action", 'p'),
                                       row("02-02", "action", 's'), row("03-01", "action", 'p'),
                                       row("04", "action", 'p')};
-    const Takeover taken = take_over(t, rows, now);
+    const Takeover taken = take_over(t, rows, now, {});
     EXPECT_EQ(taken.request.payloads,
               (std::vector<std::string>{R"({"id":"01"})", R"({"id":"02"})", R"({"id":"03"})",
                                         R"({"id":"04"})"}));
@@ -236,7 +243,7 @@ TEST(DtmStore, RegisteredBranchesKeepTheirOrder) {
     auto rows = rows_of("cancel", "confirm", "pp pp");
     rows[2].branch_id = rows[3].branch_id = "0101";
     rows[2].data = rows[3].data = std::string("\xff\x00", 2);  // no text: these are bytes here
-    const Takeover t = take_over(trans("tcc", "submitted"), rows, now);
+    const Takeover t = take_over(trans("tcc", "submitted"), rows, now, {});
     ASSERT_EQ(t.registered.size(), 2u);
     const Registration& second = t.registered[1].registration;
     EXPECT_EQ(second.gid, "g");
@@ -257,7 +264,7 @@ TEST(DtmStore, WhoRegistersHereComesAfterThem) {
     auto rows = rows_of("cancel", "confirm", "pp pp pp");
     for (DtmBranch& r : rows) r.create_time = now + Seconds(5);
     rows[4].create_time = rows[5].create_time = created;  // its clock was set back
-    const Takeover t = take_over(trans("tcc", "prepared"), rows, now);
+    const Takeover t = take_over(trans("tcc", "prepared"), rows, now, {});
     EXPECT_EQ(t.registered[0].create_time, now - Micros(3));
     EXPECT_EQ(t.registered[1].create_time, now - Micros(2));
     EXPECT_EQ(t.registered[2].create_time, now - Micros(1));
@@ -265,7 +272,7 @@ TEST(DtmStore, WhoRegistersHereComesAfterThem) {
 
 TEST(DtmStore, XaHasOneUrl) {
     auto rows = rows_of("rollback", "commit", "ps pp");
-    const Takeover t = take_over(trans("xa", "submitted"), rows, now);
+    const Takeover t = take_over(trans("xa", "submitted"), rows, now, {});
     EXPECT_EQ(t.registered[0].registration.url, "http://s/xa");
     EXPECT_EQ(t.registered[0].registration.cancel, "");
     EXPECT_EQ(t.state.branches[0].action.status, BranchStatus::succeed);
@@ -275,11 +282,12 @@ TEST(DtmStore, XaHasOneUrl) {
 }
 
 TEST(DtmStore, APreparedOneTakesMoreBranches) {
-    const Takeover t = take_over(trans("tcc", "prepared"), rows_of("cancel", "confirm", "pp"), now);
+    const Takeover t =
+        take_over(trans("tcc", "prepared"), rows_of("cancel", "confirm", "pp"), now, {});
     EXPECT_FALSE(t.progress) << "it would say how many branches there are";
     EXPECT_EQ(t.registered.size(), 1u);
-    EXPECT_FALSE(take_over(trans("xa", "prepared"), {}, now).progress);
-    EXPECT_TRUE(take_over(trans("xa", "submitted"), {}, now).progress);
+    EXPECT_FALSE(take_over(trans("xa", "prepared"), {}, now, {}).progress);
+    EXPECT_TRUE(take_over(trans("xa", "submitted"), {}, now, {}).progress);
 }
 
 TEST(DtmStore, Workflow) {
@@ -289,7 +297,7 @@ TEST(DtmStore, Workflow) {
     std::vector<DtmBranch> rows{row("01", "action", 's'), row("01", "commit", 's'),
                                 row("02", "action", 'f')};
     for (DtmBranch& r : rows) r.url = "";
-    const Takeover first = take_over(t, rows, now);
+    const Takeover first = take_over(t, rows, now, {});
     EXPECT_EQ(first.request.workflow_name, "order");
     EXPECT_EQ(first.request.workflow_data, std::string("\0\1", 2));
     EXPECT_TRUE(first.request.branches.empty());
@@ -298,7 +306,7 @@ TEST(DtmStore, Workflow) {
     EXPECT_EQ(first.registered[2].registration.status, BranchStatus::failed);
     EXPECT_FALSE(first.progress);
     t.next_cron_time = later;
-    const Takeover waits = take_over(t, rows, now);
+    const Takeover waits = take_over(t, rows, now, {});
     ASSERT_TRUE(waits.progress);
     EXPECT_EQ(waits.state.query.next, later);
     rows[1].op = "action";
