@@ -308,7 +308,7 @@ def lost_identity(run):
 
 def clock_set_back(run):
     run.q("update dtm.identity set installed = clock_timestamp() + interval '1 hour'")
-    run.until("what is written by this clock is ours", "select bool_and(installed < clock_timestamp()) from dtm.identity")
+    run.until("it is ours what this clock writes", "select bool_and(installed < clock_timestamp()) from dtm.identity")
     run.begin(("saga", (run.out(), run.give()), {}, BOTH))
 
 
