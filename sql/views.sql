@@ -57,3 +57,9 @@ SET LOCAL enable_seqscan = off;
 EXPLAIN (COSTS OFF) SELECT count(*) FROM dtm.trans WHERE next_cron_time IS NOT NULL OR attention IS
   NOT NULL;
 ROLLBACK;
+
+-- Rows come and go all the time: vacuum comes before dead index entries pile up.
+SELECT c.oid::regclass AS table, o.option_name, o.option_value
+  FROM pg_class c CROSS JOIN LATERAL pg_options_to_table(c.reloptions) o
+ WHERE c.relnamespace IN ('dtm'::regnamespace, 'dtm_barrier'::regnamespace) AND c.relkind = 'r'
+ ORDER BY c.relname COLLATE "C", o.option_name COLLATE "C";

@@ -461,6 +461,10 @@ void announce_control(Oid database) noexcept {
     }
 }
 
+bool control_changed() {
+    return mine != nullptr && pg_atomic_read_u32(&mine->control_changed) != 0;
+}
+
 bool take_control_changed() {
     return mine != nullptr && pg_atomic_exchange_u32(&mine->control_changed, 0) != 0;
 }

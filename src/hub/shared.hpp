@@ -117,7 +117,8 @@ void set_leaving(Leaving reason);
 // Moves announced gids to `gids`; returns true when some were lost (ring overflow).
 bool take_announced(std::vector<std::string>& gids, std::size_t max);
 bool anything_announced();
-bool take_control_changed();  // since the last call
+bool control_changed();  // since the last take_control_changed()
+bool take_control_changed();
 int my_slot_index();
 void count(Counter counter, std::uint64_t n = 1);
 void set_gauges(std::uint32_t active, std::uint32_t in_flight);

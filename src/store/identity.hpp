@@ -42,7 +42,8 @@ Belonging judge_identity(const std::vector<Identity>& stored, const Identity& no
                          const ServerStart& start);
 // Makes the database silent until it is adopted; unless it was adopted since `seen`.
 void mark_foreign(pg::UnixTime seen);
-// Transactions that are as old as this are ours, too: dtm_import() has brought some.
+// Transactions that are as old as this are ours, too: dtm_import() has brought some, or the clock
+// was set back.
 void admit_older(pg::UnixTime oldest);
 
 // Replaces whatever is stored. Others that would write wait for the end of the transaction.

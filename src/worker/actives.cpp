@@ -333,11 +333,22 @@ void Actives::recall(const Active& a) {
         {CallId{a.id, 0, core::Op{}}.pack(), CallId{a.id + 1, 0, core::Op{}}.pack() - 1});
 }
 
-// What waits for its turn in the network thread was judged by the old ones.
+// What waits to leave, here and in the network thread, was judged by the old ones.
 void Actives::set_orders(Orders orders) {
     if (orders == orders_) return;
     orders_ = std::move(orders);
     if (!orders_.any_pause()) pause_slot_ = {};
+    for (net::Call& call : std::exchange(outbox_, {})) {
+        if (call.id == alert_call) {
+            outbox_.push_back(std::move(call));
+            continue;
+        }
+        net::Reply back;
+        back.id = call.id;
+        back.recalled = true;
+        back.probe = call.probe;
+        answer(std::move(back), {});
+    }
     if (in_flight_ > 0) recalls_.push_back({alert_call + 1, last_call});
 }
 

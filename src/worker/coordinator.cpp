@@ -50,10 +50,6 @@ TransactionId next_xid() {
 #endif
 }
 
-// A clock may be set back after the installation. Only for what a session has just submitted: a
-// dump may be seconds old when it is restored.
-constexpr core::Seconds clock_tolerance{60};
-
 }  // namespace
 
 Coordinator::Coordinator(int worker, int workers)
@@ -285,12 +281,14 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     if (row.unreadable) unreadable_.push_back({row.gid, row.version, *row.unreadable});
     if (over || row.attention || row.unreadable) return;
     if (workers_ > 1 && hub::slice_of(row.gid, workers_) != worker_) return;
-    const auto tolerance = asked_for_.contains(row.gid) ? clock_tolerance : core::Seconds{0};
-    // What dtm_import() has brought is older, and was admitted by the commit that brought it.
-    if (!foreign_ && row.create_time < installed_ - tolerance) {
-        installed_ = look_where_we_are().installed;
+    // What dtm_import() has brought is older, and was admitted by the commit that brought it; what
+    // was submitted by a clock that was set back is admitted by this look.
+    if (!foreign_ && row.create_time < installed_) {
+        const store::Belonging belonging = look_where_we_are();
+        installed_ = belonging.installed;
+        if (belonging.foreign) become_foreign(*belonging.foreign);
     }
-    if (!foreign_ && row.create_time < installed_ - tolerance) {
+    if (!foreign_ && row.create_time < installed_) {
         // Restored without the identity, or before it.
         become_foreign("it has transactions from before the extension was installed here");
         restored_ = true;
@@ -349,7 +347,10 @@ void Coordinator::put_aside_unreadable() {
     }
 }
 
+// Whatever this turn was told, by a session, a client or an answer, may have come after an order:
+// nothing leaves before all orders are read, and the next turn does that first.
 void Coordinator::send() {
+    if (hub::control_changed()) return;
     if (std::vector<net::Call>& outbox = actives_.outbox(); !outbox.empty()) {
         hub::count(hub::Counter::calls, outbox.size());
         DTM_CRASH_POINT("worker.calls_decided");

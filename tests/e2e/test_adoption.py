@@ -301,6 +301,32 @@ def test_work_of_the_moment_of_the_installation(house, new_database, session, on
     assert not warnings(house, begin)
 
 
+def test_a_clock_that_was_set_back(own_cluster, session, one):
+    """To before the installation, by more than any tolerance. Work of the server's own is known as such, also by the
+    next coordinator; what is older came from elsewhere all the same."""
+    db = session(own_cluster)
+    db.q("update dtm.identity set installed = clock_timestamp() + interval '3 minutes'")
+    begin = own_cluster.log_size()
+    db.wait(db.saga(step(one.url("ok/a"), None, {})), "succeed")
+    name = db.new_gid("later")
+    waits = db.saga(step(one.url(f"ongoing/{name}"), None, {}), retry_interval=1)
+    db.wait_attempts(waits, 1)
+    own_cluster.expect("due to administrator command")
+    before = own_cluster.wait_coordinator()
+    db.q("select pg_terminate_backend(%s)", before[0])
+    own_cluster.wait_coordinator(other_than=before)
+    one.set_mode(name, "ok")
+    db.wait(waits, "succeed")
+    assert not warnings(own_cluster, begin)
+    older = db.new_gid("older")
+    db.q("create temp table restored as select * from dtm.trans where gid = %s", waits)
+    db.q("update restored set gid = %s, status = 'submitted', version = 1, progress = null, finish_time = null,"
+         " create_time = now() - interval '10 minutes', next_cron_time = now()", older)
+    db.q("insert into dtm.trans select * from restored")
+    silent(own_cluster, own_cluster.dbname, begin)
+    assert uncalled(one, [older])
+
+
 # --- a copied server ----------------------------------------------------------------------------------
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from api import JSON, SUCCESS, metrics, value
+from api import JSON, SUCCESS, both, metrics, saga, value
 from cluster import wait_until
 from dtm import step
 
@@ -324,3 +324,23 @@ def test_metrics_have_dtms_names_and_count(api, one):
     assert grown("dtm_transaction_process_total", model="saga", status="ok") == 3
     assert grown("dtm_transaction_handled_duration_count", model="saga") == 3
     assert grown("dtm_branch_process_total", model="saga", branchtype="action", status="ok") == 6
+
+
+# --- times -----------------------------------------------------------------------------------------
+
+def test_times_where_it_is_tomorrow(server, one):
+    """Whatever the time zone of the server is, a time is the moment that it was."""
+    api = server(timezone="Pacific/Kiritimati")
+    gid = saga(api, both(one, "ok"), wait_result=True)
+    found = api.query(gid)
+    times = [v for row in (found["transaction"], *found["branches"]) for k, v in row.items() if k.endswith("_time")]
+    assert len(times) >= 7 and all(is_recent(t) for t in times), times
+    created = datetime.fromisoformat(found["transaction"]["create_time"].replace("Z", "+00:00"))
+    ms = int(created.timestamp() * 1000)
+
+    def listed(**filters):
+        return [t["gid"] for t in ok(api.get("all", **filters))["transactions"] or []]
+    assert listed(createTimeStart=ms - 5000, createTimeEnd=ms + 5000) == [gid]
+    assert listed(createTimeStart=ms + 5000) == listed(createTimeEnd=ms - 5000) == []
+    [row] = ok(api.get("all"))["transactions"]
+    assert is_recent(row["create_time"]) and is_recent(row["finish_time"])

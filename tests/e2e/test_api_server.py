@@ -19,6 +19,7 @@ from api import (Api, Raw, address_of, both, get_text, metrics, msg, post_text, 
                  wait_listening)
 from cluster import free_port, wait_until
 from copies import LONELY, standby_of
+from dtm import step
 
 SUBMIT = "/api/dtmsvr/submit"
 
@@ -518,3 +519,16 @@ def test_admin_routes_can_be_switched_off(server, one):
     api.cluster.reload(dtm__api_admin="on")
     wait_until(lambda: api.post("forceStop", gid=gid).status == 200, "the routes are there")
     assert api.status(gid) == "failed"
+
+
+def test_a_foreign_database_does_not_listen(server, one):
+    """Its clients mean the original: what they send must not be taken here (P15)."""
+    api = server()
+    api.db.q("update dtm.identity set system_identifier = 4711")
+    wait_until(lambda: refused(address_of(api.cluster)), "nobody listens any more")
+    api.close()
+    gid = api.db.saga(step(one.url("ok/a"), None, {}))
+    assert "copied" in api.db.one("select dtm_adopt()")
+    wait_listening(api)
+    api.wait(gid, "succeed")
+    api.wait(saga(api, both(one, "ok")), "succeed")

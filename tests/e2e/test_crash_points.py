@@ -314,6 +314,12 @@ def lost_identity(run):
     run.begin(("saga", (run.out(), run.give()), {}, BOTH))
 
 
+def clock_set_back(run):
+    run.q("update dtm.identity set installed = clock_timestamp() + interval '1 hour'")
+    run.until("it is ours what this clock writes", "select bool_and(installed < clock_timestamp()) from dtm.identity")
+    run.begin(("saga", (run.out(), run.give()), {}, BOTH))
+
+
 def install(run):
     """CREATE EXTENSION in another database; its coordinator comes by itself."""
     name = run.id.replace("-", "_")
@@ -401,7 +407,7 @@ OTHERS = {force_stop: ".", retry_now: ".", retry_all: ONLY_VERBS, skip: ".", pau
           unreadable_row: r"aside|^api\.force", unwritable_row: r"aside|alone|settl|ended",
           adopt: r"adopt|orders|looked|loaded", restored_dump: r"adopt|marked|orders|looked|loaded",
           lost_identity: r"identity|orders|looked", install: r"extension|identity|worker\.(sl|co|se|loo)",
-          start: r"worker\.(sl|coo|se|loo|rows)"}
+          clock_set_back: "clock|looked", start: r"worker\.(sl|coo|se|loo|rows)"}
 API = {crash_api.http_saga: (".", 2), crash_api.http_message: (API_POINTS, 3),
        crash_api.http_message_forgotten: (API_POINTS, 2), crash_api.http_tcc: (API_POINTS, 5),
        crash_api.http_tcc_given_up: (API_POINTS, 4), crash_api.http_xa: (API_POINTS, 4),

@@ -254,3 +254,38 @@ def test_the_host_that_alerts_go_to_may_be_dead_too(own_cluster, session, one):
     db = session(own_cluster)
     gids = crowd(db, one.url("error/a", n=1), 40, retry_interval=1)
     assert set(db.wait_all(gids).values()) == {"succeed"}
+
+
+@pytest.mark.settings({"dtm.alert_retry_limit": 1, "dtm.request_timeout": LONG})
+def test_a_webhook_that_hangs_blocks_nobody(own_cluster, session, dead, one):
+    """More alerts than it may occupy places: neither what they are about nor others wait for it."""
+    own_cluster.reload(**{"dtm.alert_webhook": dead.url("never/alert")})
+    db = session(own_cluster)
+    wait_until(lambda: db.one("show dtm.alert_webhook"), "the setting is loaded")
+    db.passed_by(one)
+    gids = crowd(db, one.url("error/a"), 150, retry_interval=LONG)
+    dead.wait_calls(100)
+    stream(db, one, gids)
+    for gid in gids:
+        db.wait_attempts(gid, 1)
+    db.q("select dtm_retry_now(%s)", gids[-1])
+    db.wait_attempts(gids[-1], 2)
+    assert len(dead.calls()) == 100, "none of them has ended"
+
+
+@pytest.mark.settings({"dtm.max_in_flight": 16})
+def test_no_more_calls_than_allowed_are_in_flight(own_cluster, session, dead):
+    """Of all hosts together."""
+    db = session(own_cluster)
+    name = db.new_gid("gate")
+    gids = [gid for host in dead.hosts(20) for gid in crowd(db, host + f"hold/{name}", 3, request_timeout=LONG)]
+    dead.wait_calls(16)
+    for _ in range(3):
+        before = db.one("select settles from dtm.stat_coordinator where datname = current_database()")
+        db.wait(db.saga(step("", None, {})), "succeed")
+        wait_until(lambda n=before: db.one("select settles from dtm.stat_coordinator where datname ="
+                                           " current_database()") > n, "the coordinator goes on")
+    assert len(dead.calls()) == 16
+    dead.release(name)
+    assert set(db.wait_all(gids).values()) == {"succeed"}
+    assert max(c.in_flight for c in dead.calls()) <= 16

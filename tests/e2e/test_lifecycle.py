@@ -225,6 +225,7 @@ def test_a_cancelled_coordinator_goes_on(house, new_database, session, one):
 
 
 def test_fast_shutdown_with_calls_in_flight(own_cluster, session, one, record_property):
+    """They would end after a thousand seconds: stop() fails long before that."""
     hang(own_cluster, session, own_cluster.dbname, one, count=50)
     took = own_cluster.stop()
     record_property("fast_shutdown_seconds", round(took, 2))
@@ -350,3 +351,25 @@ def test_sessions_are_not_disturbed_by_a_storm_of_create_and_drop(house, new_dat
         running.result()
     launcher_passed_by(house, new_database)
     house.wait_no_coordinator(name)
+
+
+@pytest.mark.settings({"dtm.max_coordinators": 1})
+def test_no_slot_for_another_coordinator_is_said_once(own_cluster, session, one):
+    """For each database that waits; when the slot is free it is served."""
+    before = own_cluster.log_size()
+
+    def said():
+        return own_cluster.log_text(before).count("WARNING:  no slot is free for another dtm coordinator")
+    late = ["late", "later", "latest"]
+    for number, name in enumerate(late, 1):
+        own_cluster.sql(f"create database {name}", dbname="postgres")
+        own_cluster.sql("create extension dtm_pg", dbname=name)
+        wait_until(lambda n=number: said() >= n, f"the log says that {name} waits")
+    assert said() == len(late), "once for each, however often the launcher looks"
+    assert "dtm.max_coordinators" in own_cluster.log_text(before)
+    assert own_cluster.coordinators("") == own_cluster.coordinators()
+    for name in late[1:]:
+        own_cluster.sql("drop extension dtm_pg", dbname=name)
+    own_cluster.sql("drop extension dtm_pg")
+    own_cluster.wait_coordinator("late")
+    serves(own_cluster, session, "late", one)

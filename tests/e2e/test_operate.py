@@ -294,3 +294,58 @@ def test_transactions_of_a_role_that_is_gone_go_on_and_are_told(db, session, sha
     db.wait_attempts(gid, attempts + 1)
     db.q(remedy.partition(": ")[2].replace("'role'", "'postgres'").replace("number", str(number)))
     assert db.row(gid)["owner"] == "postgres" and str(number) not in owners()[1]
+
+
+@pytest.mark.settings({"dtm.sweep_interval": 50, "autovacuum": "off"})
+def test_idle_costs_one_index_probe_per_sweep(own_cluster, session, one):
+    """P11. A sweep of nothing is a probe of the partial index, and nothing else looks at the table."""
+    db = session(own_cluster)
+    db.passed_by(one)
+
+    def look():
+        scans = ", ".join(f"pg_stat_get_numscans('dtm.trans{which}'::regclass)" for which in ("_due", "", "_pkey"))
+        return db.q(f"select {scans}, extract(epoch from clock_timestamp())::float8")[0]
+
+    def news(old):
+        """The next report of the coordinator; it comes once a second."""
+        return wait_until(lambda: (seen := look())[0] > old[0] and seen, "its scans are reported", pause=0.01)
+    begin = now = news(news(look()))
+    while now[0] < begin[0] + 60:
+        now = news(now)
+    sweeps = (now[3] - begin[3]) / 0.05  # that there was time for; fewer on a busy machine
+    assert now[0] - begin[0] <= sweeps + 30, "a probe each, and what had not been reported at the begin"
+    assert now[1:3] == begin[1:3], "neither all rows nor single ones"
+
+
+@pytest.mark.settings({"dtm.node_name": "berlin"})
+def test_the_name_of_the_node_begins_the_gids(own_cluster, session, one):
+    db = session(own_cluster)
+    made = db.one("select dtm_new_gid()")
+    assert made.startswith("berlin-") and made != db.one("select dtm_new_gid()")
+    gid = db.submit_request({"trans_type": "saga", "steps": [{"action": one.url("ok/a")}], "payloads": ["1"]})
+    assert gid.startswith("berlin-")
+    db.wait(gid, "succeed")
+    own_cluster.reload(dtm__node_name="")
+    wait_until(lambda: not db.one("select dtm_new_gid()").startswith("berlin-"), "it has no name any more")
+
+
+@pytest.mark.settings({"dtm.sweep_interval": 3600000})
+def test_what_nobody_told_of_is_found_by_the_sweep(own_cluster, session, one):
+    """COMMIT PREPARED tells nobody."""
+    db = session(own_cluster)
+    db.passed_by(one)
+
+    def untold():
+        gid = db.new_gid("untold")
+        db.q("begin")
+        db.saga(step(one.url("ok/a"), None, {}), gid=gid)
+        db.q(f"prepare transaction '{gid}'")
+        db.q(f"commit prepared '{gid}'")
+        return gid
+    gid = untold()
+    for _ in range(3):
+        db.passed_by(one)
+    assert not one.calls(gid=gid), "the next sweep is in an hour"
+    own_cluster.reload(dtm__sweep_interval=100)
+    db.wait(gid, "succeed")
+    db.wait(untold(), "succeed")

@@ -1,9 +1,12 @@
 """What operators order (issue 5): pause, resume, skip, redirect, force_stop, retry_now, each given while the
 transaction waits for its retry (idle), while its branch is being called (called), and after the answer, before
 the row is written (settling). What was in flight never settles against a verb (P4)."""
+import json
+
 import psycopg
 import pytest
 
+from api import BASE, Raw, post_text
 from cluster import wait_until
 from dtm import step
 
@@ -453,3 +456,40 @@ def test_events_name_the_session_user(db, session, shared_cluster, orders, one):
     finally:
         db.q("select dtm_revoke('night_shift')")
         db.q("drop role night_shift")
+
+
+def test_a_pause_holds_for_what_is_submitted_after_it(server, session, one):
+    """Also when both come between the coordinator's look at its orders and its look into the ring: there it waits
+    for the lock of who submits, because a client of the API waits for a transaction of the other coordinator."""
+    api = server(dtm__workers=2, dtm__sweep_interval=3600000)
+    cluster, operator, db = api.cluster, session(api.cluster), session(api.cluster)
+    writer = session(cluster, autocommit=False)
+    host, gate = one.hosts(2)[1], db.new_gid("gate")
+
+    def gid_of(slice):
+        return next(gid for gid in (db.new_gid("pause") for _ in range(1000)) if slice_of(cluster, gid) == slice)
+
+    def waits():
+        """Since when the first coordinator waits for a lock."""
+        return operator.one("select min(waitstart)::text from pg_locks join dtm.stat_coordinator using (pid)"
+                            " where not granted and worker = 0")
+
+    def both_in_one_wait():
+        writer.q("lock table dtm.trans in access exclusive mode")
+        since = wait_until(waits, "the coordinator waits for the lock", pause=0.005)
+        operator.q("select dtm_pause(host => %s)", host)
+        gid = writer.saga(step(host + "ok/paused", None, {}), gid=gid_of(0))
+        met = waits() == since
+        writer.conn.commit()
+        wait_until(lambda: one.calls(gid=gid) or "is paused" in (db.row(gid)["last_error"] or ""), "it is kept back")
+        assert not one.calls(gid=gid), "it was paused before it was submitted"
+        operator.q("select dtm_resume(host => %s)", host)
+        db.wait(gid, "succeed")
+        return met
+    with Raw(cluster) as client:
+        client.send(post_text(BASE + "submit", json.dumps({
+            "gid": gid_of(1), "trans_type": "saga", "steps": [{"action": one.url(f"hold/{gate}")}],
+            "payloads": ["1"], "wait_result": True, "request_timeout": LONG})))
+        wait_until(both_in_one_wait, "both come while the coordinator waits")
+        one.release(gate)
+        assert client.answer().status == 200

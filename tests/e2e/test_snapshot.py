@@ -16,6 +16,17 @@ def house():
         yield cluster
 
 
+def index_work(db, done):
+    """Blocks of the due index that were touched while so many transactions were submitted and ended."""
+    def reported():
+        db.q("select pg_stat_force_next_flush()" if db.conn.info.server_version >= 150000 else "select")
+        return db.one("select n_tup_ins >= %s and n_tup_upd >= %s from pg_stat_user_tables"
+                      " where relid = 'dtm.trans'::regclass", done, done)
+    wait_until(reported, "the coordinator has reported its work")
+    return db.one("select idx_blks_read + idx_blks_hit from pg_statio_user_indexes"
+                  " where indexrelid = 'dtm.trans_due'::regclass")
+
+
 class Watch:
     """Looks again and again at the transactions of our processes. None of a coordinator may live from one of its
     turns into the one after the next: then it would be held over a wait. The launcher has no such turns."""
@@ -49,7 +60,7 @@ def test_our_processes_hold_no_snapshot_while_sagas_flow(house, session, one):
     db, reader = session(house), session(house, autocommit=False)
     reader.q("set transaction isolation level repeatable read")
     reader.q("select count(*) from dtm.trans")
-    watch, gids, batches = Watch(house), [], []
+    watch, gids, batches, work = Watch(house), [], [], [0]
     while len(gids) < SAGAS:
         begin = time.monotonic()
         with db.conn.transaction():
@@ -59,9 +70,12 @@ def test_our_processes_hold_no_snapshot_while_sagas_flow(house, session, one):
         wait_until(lambda: watch.look() or db.one("select count(*) from dtm.trans where gid = any(%s) and status <>"
                                                   " 'succeed'", gids[-BATCH:]) == 0, "a batch ends", pause=0.001)
         batches.append(time.monotonic() - begin)
+        if len(gids) % (SAGAS // 3) == 0:
+            work.append(index_work(db, len(gids)) - sum(work))
     assert set(db.wait_all(gids).values()) == {"succeed"}
     assert reader.one("select count(*) from dtm.trans") == 0, "it is as old as the run"
     assert watch.looks > SAGAS / BATCH and not watch.held, watch.held
+    assert work[3] <= 2 * work[1], f"blocks of the due index per third of the run: {work[1:]}"
     third = len(batches) // 3
     print(f"{watch.looks} looks, the oldest transaction of ours was {watch.oldest:.3f} s old; the last third of the "
           f"batches took {sum(batches[-third:]) / sum(batches[:third]):.2f} times as long as the first")
