@@ -65,9 +65,11 @@ void Coordinator::look_after_others(core::Time now) {
     pg::Transaction transaction;
     {
         const pg::Spi spi;
-        for (const store::Row& row : store::load(gids)) {
-            if (const auto end = round_seen(row)) server_->round_over(*end);
-        }
+        store::load(
+            gids, [](std::string_view) { return true; },
+            [this](const store::Row& row) {
+                if (const auto end = round_seen(row)) server_->round_over(*end);
+            });
     }
     transaction.commit();
 }
