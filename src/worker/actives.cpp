@@ -331,7 +331,8 @@ void Actives::release(Active& a, const core::Call& call, std::size_t share) {
     out.url = std::move(made.url);
     out.body = made.body;
     out.keep = std::move(made.keep);
-    std::size_t own = sizeof out + out.url.size();
+    // On its way it is in one list and in the next, and it comes back as a reply.
+    std::size_t own = 2 * sizeof out + sizeof(net::Reply) + out.url.size();
     if (out.keep != a.request) own += out.body.size();
     a.call_bytes += own;
     bytes_ += own;
