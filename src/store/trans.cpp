@@ -150,7 +150,8 @@ void load(std::span<const std::string> gids,
     for (std::span<const std::string> left = gids; !left.empty();) {
         const std::size_t count = std::min(left.size(), piece);
         const pg::Spi memory;  // of this piece alone
-        std::vector<std::string_view> views(left.begin(), left.begin() + count);
+        const auto part = left.first(count);
+        const std::vector<std::string_view> views(part.begin(), part.end());
         Args args;
         args.texts(views);
         const pg::Rows rows = statement.execute(args);

@@ -22,7 +22,9 @@ std::size_t memory_of(const core::Request& request) {
         bytes += sizeof b + heap(b.branch_id) + heap(b.action) + heap(b.compensate) +
                  heap(b.after.size() * sizeof b.after[0]);
     }
-    for (const std::string& payload : request.payloads) bytes += sizeof payload + heap(payload);
+    for (const std::string& payload : request.payloads) {
+        bytes += sizeof(std::string) + heap(payload);
+    }
     for (const auto& header : request.options.branch_headers) {
         bytes += sizeof header + 2 * block + heap(header.first) + heap(header.second);
     }

@@ -6,6 +6,7 @@ calls in flight, of all hosts and of one     tests/unit/net_limits_test.cpp, tes
 places of a host that does not keep up       tests/unit/net_slow_host_test.cpp, test_dead_host.py
 idle hosts that are remembered               tests/unit/net_breaker_test.cpp
 """
+import json
 import re
 from pathlib import Path
 
@@ -119,6 +120,34 @@ def test_many_short_branches_wait_in_the_table(own_cluster, session, one):
     print(f"3000 messages of 1000 branches, {stat(db, 'active')} held: {memory.most / MIB:.0f} MiB")
     live = db.saga(step(one.hosts(3)[2] + "ok/a", None, {}))
     db.wait(live, "succeed")
+    db.q("select dtm_force_stop(gid) from dtm.trans where status = 'submitted'")
+    one.release(name)
+
+
+def test_large_registered_branches_wait_in_the_table(own_cluster, session, one):
+    """64 rows that are read together may have 512 MiB of them."""
+    db = session(own_cluster)
+    name, model = db.new_gid("gate"), db.new_gid("tcc")
+    body = {"gid": model, "trans_type": "tcc"}
+    db.q("select dtm_prepare(%s::jsonb)", json.dumps({**body, "timeout_to_fail": LONG, "request_timeout": LONG}))
+    for n in range(8):
+        url = one.url(f"hold/{name}")
+        db.q("select dtm_register_branch(%s::jsonb)", json.dumps(
+            {**body, "branch_id": f"{n + 1:02}", "confirm": url, "cancel": url, "data": json.dumps("x" * 900_000)}))
+    db.q("insert into dtm.trans_branch (gid, branch_id, op, url, cancel, status, data)"
+         " select gid || '-' || n, branch_id, op, url, cancel, status, data"
+         " from dtm.trans_branch, generate_series(1, 64) n where gid = %s", model)
+    db.q("select dtm_submit(%s::jsonb)", json.dumps(body))
+    one.wait_calls(1, gid=model)
+    memory = Memory(own_cluster.coordinators()[0])
+    multiply(db, model, 64, "0 s")
+    wait_until(lambda: stat(db, "active") >= 10, "it has taken up some of them")
+    for _ in range(20):
+        db.q("select dtm_wait(%s, '100 ms')", model)  # the coordinator goes on meanwhile
+        memory.look()
+        assert stat(db, "active") <= 128 * MIB // (8 * 900_000) + 1
+    print(f"64 times 8 registered branches of 900 kB: {memory.most / MIB:.0f} MiB")
+    assert memory.most < 256 * MIB
     db.q("select dtm_force_stop(gid) from dtm.trans where status = 'submitted'")
     one.release(name)
 
