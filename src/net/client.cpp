@@ -84,6 +84,14 @@ std::size_t bytes_of(const std::vector<HttpAnswer>& answers) {
 
 using Clock = std::chrono::steady_clock;
 
+// Of answers that nobody has fetched, because the other side waits for a commit, say. With so much
+// of it no call starts; what is in flight comes on top.
+constexpr std::size_t max_undrained = std::size_t{32} << 20;
+
+std::size_t memory_of(const Reply& reply) {
+    return sizeof reply + reply.body.size() + reply.error.size();
+}
+
 }  // namespace
 
 // The two threads meet in `inbox` and `outbox`, each of which is swapped under its mutex, and in
@@ -130,6 +138,7 @@ struct Client::Impl {
             for (Call& call : in.calls) loop.add(std::move(call));
             in.calls.clear();
             loop.recall(in.recalls);
+            loop.hold_back(undrained.load() >= max_undrained);
             in.recalls.clear();
             if (in.server_settings) configure_server(*std::exchange(in.server_settings, {}));
             if (!server || !server->active()) {
@@ -233,8 +242,11 @@ struct Client::Impl {
         }
         if (!replies.empty()) {
             DTM_CRASH_POINT("net.answered");
+            std::size_t bytes = 0;
+            for (const Reply& reply : replies) bytes += memory_of(reply);
             const std::lock_guard lock(outbox_mutex);
             move_all(replies, outbox);
+            undrained.fetch_add(bytes);
             signal_outbox();
         }
         if (server && !server->arrived().empty()) deliver_requests(server->arrived());
@@ -313,6 +325,7 @@ struct Client::Impl {
 
     std::atomic<std::uint64_t> submitted{0}, replied{0}, transport_errors{0}, connects{0};
     std::atomic<std::uint32_t> in_flight{0}, waiting{0};
+    std::atomic<std::size_t> undrained{0};        // bytes in `outbox`
     std::atomic<std::size_t> waiting_answers{0};  // bytes in the inbox and on their way out of it
     std::atomic<std::size_t> buffered{0};         // of the server
     std::atomic<bool> stopping{false}, broken{false};
@@ -350,6 +363,7 @@ void Client::drain(std::vector<Reply>& replies) {
     const std::lock_guard lock(impl_->outbox_mutex);
     move_all(impl_->outbox, replies);
     impl_->outbox_taken();
+    if (impl_->undrained.exchange(0) >= max_undrained) signal_eventfd(impl_->wake_fd);
 }
 
 int Client::ready_fd() const { return impl_->ready_fd.get(); }

@@ -253,6 +253,15 @@ void HostQueues::given_up(Place place, Breaker::Time now) {
     release(place, now);
 }
 
+void HostQueues::put_back(Place place, Call call, Breaker::Time now) {
+    Host& host = *place.host;
+    host.bytes += call.bytes;
+    bytes_ += call.bytes;
+    ++waiting_;
+    (call.urgent || call.probe ? host.urgent : host.waiting).push_front({std::move(call), now});
+    given_up(place, now);
+}
+
 void HostQueues::finished(Place place, const Reply& reply, Breaker::Time now) {
     Host& host = *place.host;
     Endpoint& seen = host.seen;

@@ -79,6 +79,8 @@ public:
     std::optional<Next> take(Breaker::Time now);
     // The call never got as far as the network: it says nothing about the host.
     void given_up(Place place, Breaker::Time now);
+    // The same, and it is called again before the others.
+    void put_back(Place place, Call call, Breaker::Time now);
     void finished(Place place, const Reply& reply, Breaker::Time now);
     // Gives back what waits, of these calls.
     void recall(std::vector<IdRange> ids);

@@ -2,6 +2,7 @@
 
 #include "net/asio.hpp"
 #include "net/connections.hpp"
+#include "net/descriptors.hpp"
 #include "net/listening.hpp"
 #include "net/tls.hpp"
 #include "net/unique_fd.hpp"

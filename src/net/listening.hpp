@@ -28,8 +28,4 @@ struct Listening {
 // machine. Throws ListenError.
 Listening open_listening(std::string_view address);
 
-// Thousands of connections are thousands of descriptors: allows this process as many as it may ask
-// for. Returns how many that are.
-std::size_t raise_descriptor_limit();
-
 }  // namespace dtm::net

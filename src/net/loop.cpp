@@ -26,6 +26,9 @@ constexpr long max_idle_connections = 1024;
 // How often it looks around while there is little room.
 constexpr std::chrono::milliseconds crowded_wait{200};
 
+// How long nothing starts after there was no descriptor or no memory for a call.
+constexpr std::chrono::milliseconds starved_wait{100};
+
 // A new connection costs some 30 microseconds here: answers of running calls do not wait for more
 // of them.
 constexpr std::size_t max_starts_per_round = 128;
@@ -68,6 +71,9 @@ Loop::~Loop() {
 
 void Loop::configure(Settings settings) {
     settings_ = std::move(settings);
+    // The other half is for what else the process has open: files, clients, name servers.
+    settings_.max_in_flight = static_cast<std::uint32_t>(
+        std::min<std::size_t>(settings_.max_in_flight, descriptors_ / 2));
     queues_.set_room(settings_.max_held, settings_.max_held_bytes);
     queues_.set_limits(settings_.max_in_flight, settings_.max_in_flight_per_host);
     queues_.set_breaker({settings_.breaker_errors, settings_.breaker_longest});
@@ -94,7 +100,7 @@ bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
     queues_.shed(now);
     crowd_deadline_ = queues_.crowded() ? now + crowded_wait : Time::max();
     std::size_t started = 0;
-    while (started < max_starts_per_round) {
+    while (may_start(now) && started < max_starts_per_round) {
         auto next = queues_.take(Clock::now());
         if (!next) break;
         start(std::move(*next), replies);
@@ -107,6 +113,11 @@ bool Loop::start_waiting_calls(std::vector<Reply>& replies) {
         DTM_CRASH_POINT("net.calls_started");
     }
     return started == max_starts_per_round;
+}
+
+bool Loop::may_start(Time now) {
+    if (start_again_ <= now) start_again_ = Time::max();
+    return start_again_ == Time::max() && !held_back_;
 }
 
 void Loop::start(HostQueues::Next next, std::vector<Reply>& replies) {
@@ -139,14 +150,26 @@ void Loop::collect(std::vector<Reply>& replies) {
         Transfer* transfer = nullptr;
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
         curl_multi_remove_handle(multi_.get(), easy);  // `message` is gone from here on
-        const HostQueues::Place place = transfer->place();
-        replies.push_back(transfer->finish(result));
-        queues_.finished(place, replies.back(), Clock::now());
+        ended(*transfer, result, replies);
         connects_ += static_cast<std::uint64_t>(transfer->new_connections());
         auto node = running_.extract(transfer);
         keep_for_reuse(std::move(node.mapped()));
     }
     queues_.take_returned(replies);
+}
+
+void Loop::ended(Transfer& transfer, CURLcode result, std::vector<Reply>& replies) {
+    const HostQueues::Place place = transfer.place();
+    const Time now = Clock::now();
+    const bool starved = transfer.is_starved(result);
+    if (starved && !transfer.has_left()) {
+        queues_.put_back(place, transfer.take_back(), now);
+        start_again_ = now + starved_wait;
+        return;
+    }
+    replies.push_back(transfer.finish(result));
+    if (starved) return queues_.given_up(place, now);
+    queues_.finished(place, replies.back(), now);
 }
 
 std::unique_ptr<Transfer> Loop::idle_transfer() {

@@ -4,12 +4,14 @@
 #pragma once
 
 #include "net/client.hpp"
+#include "net/descriptors.hpp"
 #include "net/host_queues.hpp"
 #include "net/transfer.hpp"
 #include "net/unique_fd.hpp"
 
 #include <curl/curl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -32,6 +34,8 @@ public:
     void configure(Settings settings);
     void add(Call call) { queues_.add(std::move(call), std::chrono::steady_clock::now()); }
     void recall(const std::vector<IdRange>& ids) { queues_.recall(ids); }
+    // No call starts while this holds.
+    void hold_back(bool yes) { held_back_ = yes; }
     // Starts what may start, waits for something to happen, but not beyond `until`, and appends the
     // answers that came. Returns whether there may be more to do at once: whoever waits elsewhere,
     // for fd() and until deadline(), looks at what woke this loop and comes back before he does.
@@ -40,7 +44,7 @@ public:
     int fd() const { return epoll_.get(); }
     // When there is something to do even if nothing happens.
     Time deadline() const {
-        return std::min(curl_deadline_.value_or(Time::max()), crowd_deadline_);
+        return std::min({curl_deadline_.value_or(Time::max()), crowd_deadline_, start_again_});
     }
 
     std::uint32_t in_flight() const { return queues_.in_flight(); }
@@ -71,7 +75,9 @@ private:
     // Returns whether there may be more to start.
     bool start_waiting_calls(std::vector<Reply>& replies);
     void start(HostQueues::Next next, std::vector<Reply>& replies);
+    bool may_start(Time now);
     void collect(std::vector<Reply>& replies);
+    void ended(Transfer& transfer, CURLcode result, std::vector<Reply>& replies);
     // Returns whether anything happened.
     bool wait_and_dispatch(Time until);
     void act(curl_socket_t fd, int events);
@@ -89,6 +95,9 @@ private:
     std::vector<std::unique_ptr<Transfer>> idle_;
     std::optional<Time> curl_deadline_;
     Time crowd_deadline_ = Time::max();  // when slow hosts give back what is too much
+    Time start_again_ = Time::max();     // no call starts before: there was no descriptor for it
+    bool held_back_ = false;
+    std::size_t descriptors_ = raise_descriptor_limit();
     std::uint64_t connects_ = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "net/transfer.hpp"
 
+#include "net/descriptors.hpp"
+
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -198,6 +200,23 @@ std::string Transfer::error_text(CURLcode result) const {
     return curl_easy_strerror(result);
 }
 
+bool Transfer::is_starved(CURLcode result) const {
+    if (out_of_memory_ || result == CURLE_OUT_OF_MEMORY) return true;
+    if (result == CURLE_COULDNT_CONNECT) {
+        return socket_errno_ == EMFILE || socket_errno_ == ENFILE || socket_errno_ == ENOBUFS ||
+               socket_errno_ == ENOMEM;
+    }
+    // The resolver does not say why it could not ask.
+    return result == CURLE_COULDNT_RESOLVE_HOST && out_of_descriptors();
+}
+
+Call Transfer::take_back() {
+    Call call = std::move(call_);
+    new_connections_ = 0;
+    release();
+    return call;
+}
+
 Reply Transfer::finish(CURLcode result) {
     Reply reply;
     reply.id = call_.id;
@@ -208,6 +227,7 @@ Reply Transfer::finish(CURLcode result) {
     if (result == CURLE_OK || body_cut_) {
         curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &reply.status);
         reply.body = std::move(body_);
+        reply.body.shrink_to_fit();  // it grew by doubling, and may wait for long
         if (reply.status == 0) reply.error = "the answer has no HTTP status";
     } else {
         reply.error = error_text(result);

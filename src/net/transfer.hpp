@@ -35,6 +35,14 @@ public:
     // The answer after libcurl said that the transfer is over. Releases the call.
     Reply finish(CURLcode result);
 
+    // Before finish(): it ended because this process has no descriptor or no memory left, which
+    // says nothing about the host.
+    bool is_starved(CURLcode result) const;
+    // The request may have left this machine.
+    bool has_left() const { return attempts_ > 0; }
+    // Instead of finish(): the call, to be made another time.
+    Call take_back();
+
     CURL* easy() const { return easy_.get(); }
     HostQueues::Place place() const { return place_; }
     long new_connections() const { return new_connections_; }

@@ -54,6 +54,25 @@ RegisteredByGid registered(std::span<const std::string_view> gids, bool read_onl
     return all;
 }
 
+std::unordered_map<std::string, std::size_t> registered_bytes(
+    std::span<const std::string_view> gids) {
+    static Statement statement(
+        "SELECT gid, pg_catalog.sum(pg_catalog.octet_length(data)"
+        " OPERATOR(pg_catalog.+) pg_catalog.octet_length(url)"
+        " OPERATOR(pg_catalog.+) pg_catalog.octet_length(cancel)) FROM dtm.trans_branch"
+        " WHERE gid OPERATOR(pg_catalog.=) ANY ($1) GROUP BY gid",
+        {TEXTARRAYOID});
+    std::unordered_map<std::string, std::size_t> all;
+    if (gids.empty() || !can_register()) return all;
+    Args args;
+    args.texts(gids);
+    const pg::Rows rows = statement.execute(args);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        all.emplace(rows.text(i, 1), static_cast<std::size_t>(rows.int8(i, 2)));
+    }
+    return all;
+}
+
 std::vector<wire::Registration> registrations(std::string_view gid, core::TransType type,
                                               bool read_only) {
     std::vector<wire::Registration> all;

@@ -32,6 +32,9 @@ std::vector<RegisteredRow> registered(std::string_view gid, bool read_only = fal
 // Of several; those without a branch are left out.
 using RegisteredByGid = std::unordered_map<std::string, std::vector<RegisteredRow>>;
 RegisteredByGid registered(std::span<const std::string_view> gids, bool read_only = false);
+// How much that would be; those without a branch are left out.
+std::unordered_map<std::string, std::size_t> registered_bytes(
+    std::span<const std::string_view> gids);
 
 // Of one transaction, without their times. Nothing is looked for where the type has none.
 std::vector<wire::Registration> registrations(std::string_view gid, core::TransType type,

@@ -7,6 +7,7 @@
 #include "store/registered.hpp"
 #include "wire/stored.hpp"
 
+#include <algorithm>
 #include <unordered_map>
 
 namespace dtm::store {
@@ -42,6 +43,16 @@ Row read_row(const pg::Rows& rows, std::size_t i) {
     return row;
 }
 
+void attach(Row& row, RegisteredByGid& branches) {
+    const auto found = branches.find(row.gid);
+    if (found == branches.end()) return;
+    for (RegisteredRow& branch : found->second) {
+        branch.registration.type = row.type;
+        row.registered.push_back(std::move(branch.registration));
+    }
+    branches.erase(found);
+}
+
 void attach_registered(std::vector<Row>& rows) {
     std::vector<std::string_view> gids;
     for (const Row& row : rows) {
@@ -49,15 +60,49 @@ void attach_registered(std::vector<Row>& rows) {
     }
     if (gids.empty()) return;
     RegisteredByGid branches = registered(gids);
-    for (Row& row : rows) {
-        const auto found = branches.find(row.gid);
-        if (found == branches.end()) continue;
-        for (RegisteredRow& branch : found->second) {
-            branch.registration.type = row.type;
-            row.registered.push_back(std::move(branch.registration));
-        }
-    }
+    for (Row& row : rows) attach(row, branches);
 }
+
+// The registered branches of rows that are read one after the other, fetched for as many rows at a
+// time as are small together.
+class RegisteredInPieces {
+public:
+    explicit RegisteredInPieces(const pg::Rows& rows) {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const auto type = core::parse_trans_type(rows.text(i, 2));
+            if (type && is_two_phase(*type)) gids_.push_back(rows.text(i, 1));
+        }
+        if (!gids_.empty()) bytes_ = registered_bytes(gids_);
+    }
+
+    // In the order of the rows.
+    void attach(Row& row) {
+        const auto at = std::ranges::find(gids_.begin() + next_, gids_.end(), row.gid);
+        if (at != gids_.end()) {
+            next_ = at - gids_.begin();
+            fetch();
+        }
+        store::attach(row, branches_);
+    }
+
+private:
+    void fetch() {
+        constexpr std::size_t enough = std::size_t{1} << 20;
+        const auto first = gids_.begin() + next_;
+        auto end = first;
+        for (std::size_t bytes = 0; end != gids_.end() && bytes < enough; ++end) {
+            const auto found = bytes_.find(std::string(*end));
+            if (found != bytes_.end()) bytes += found->second;
+        }
+        branches_ = registered(std::span(first, end));
+        next_ = end - gids_.begin();
+    }
+
+    std::vector<std::string_view> gids_;
+    std::unordered_map<std::string, std::size_t> bytes_;
+    std::ptrdiff_t next_ = 0;  // for which nothing was fetched yet
+    RegisteredByGid branches_;
+};
 
 std::vector<Row> read_rows(const pg::Rows& rows) {
     std::vector<Row> all;
@@ -95,13 +140,31 @@ bool insert(const NewTrans& t) {
     return statement.execute(args).processed() == 1;
 }
 
-std::vector<Row> load(std::span<const std::string> gids) {
+void load(std::span<const std::string> gids,
+          const std::function<bool(std::string_view gid)>& wanted,
+          const std::function<void(const Row&)>& take) {
     static const std::string sql = select_sql("gid OPERATOR(pg_catalog.=) ANY ($1)");
     static Statement statement(sql.c_str(), {TEXTARRAYOID});
-    std::vector<std::string_view> views(gids.begin(), gids.end());
-    Args args;
-    args.texts(views);
-    return read_rows(statement.execute(args));
+    // Tuples are small: what is large in them is elsewhere until somebody reads it.
+    constexpr std::size_t piece = 64;
+    for (std::span<const std::string> left = gids; !left.empty();) {
+        const std::size_t count = std::min(left.size(), piece);
+        const pg::Spi memory;  // of this piece alone
+        const auto part = left.first(count);
+        const std::vector<std::string_view> views(part.begin(), part.end());
+        Args args;
+        args.texts(views);
+        const pg::Rows rows = statement.execute(args);
+        RegisteredInPieces branches(rows);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            if (!wanted(rows.text(i, 1))) continue;
+            const pg::Spi row_memory;
+            Row row = read_row(rows, i);
+            branches.attach(row);
+            take(row);
+        }
+        left = left.subspan(count);
+    }
 }
 
 std::vector<Row> load_locked(std::span<const std::string_view> gids) {
@@ -138,8 +201,11 @@ core::State state_of(const Row& row, const core::Request& request) {
 }
 
 std::optional<Row> load_one(std::string_view gid) {
-    const std::string one[] = {std::string(gid)};
-    return first(load(one));
+    static const std::string sql = select_sql("gid OPERATOR(pg_catalog.=) $1");
+    static Statement statement(sql.c_str(), {TEXTOID});
+    Args args;
+    args.text(gid);
+    return first(read_rows(statement.execute(args)));
 }
 
 namespace {

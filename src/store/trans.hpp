@@ -7,6 +7,7 @@
 #include "pg/spi.hpp"
 #include "wire/api_request.hpp"
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -44,8 +45,12 @@ struct Row {
     // tcc, xa: its branches, in the order of registration.
     std::vector<wire::Registration> registered;
 };
-// Unknown gids are left out.
-std::vector<Row> load(std::span<const std::string> gids);
+// Reads them one after the other: no more than one row, of those with registered branches a few,
+// is in memory at a time, however large they are. Asks `wanted` before it reads one. Unknown gids
+// are left out.
+void load(std::span<const std::string> gids,
+          const std::function<bool(std::string_view gid)>& wanted,
+          const std::function<void(const Row&)>& take);
 std::optional<Row> load_one(std::string_view gid);
 // The same, locked until the end of the transaction against all writers.
 std::vector<Row> load_locked(std::span<const std::string_view> gids);

@@ -7,6 +7,8 @@
 #include "pg/time.hpp"
 #include "wire/branch_call.hpp"
 #include "wire/stored.hpp"
+#include "wire/text.hpp"
+#include "worker/memory.hpp"
 
 extern "C" {
 #include "access/transam.h"
@@ -26,6 +28,9 @@ constexpr std::chrono::microseconds slot_width{500};
 
 // Of the latest; hosts that are forgotten and die again are new ones.
 constexpr std::size_t max_outages_told = 10000;
+
+// What is kept of an answer while there is no room for more.
+constexpr std::size_t short_reason = 128;
 
 // The id of a call says whose it is: an operation is called once at a time, and ids of transactions
 // are never used again, so an answer finds its transaction or nobody.
@@ -59,6 +64,12 @@ core::State state_of(const store::Row& row, const core::Request& request, Transa
                      : store::state_of(row, request);
 }
 
+const core::OpState& op_of(const core::State& state, std::uint32_t branch, core::Op op) {
+    if (op == core::Op::query) return state.query;
+    const core::BranchState& b = state.branches.at(branch);
+    return op == core::Op::action ? b.action : b.compensate;
+}
+
 hub::Counter counter_of(core::Result result) {
     switch (result) {
         case core::Result::success:
@@ -80,14 +91,6 @@ bool is_clean_success(const Active& a) {
     return std::all_of(a.state.branches.begin(), a.state.branches.end(), [](const auto& b) {
         return b.action.attempts <= 1 && b.action.status == core::BranchStatus::succeed;
     });
-}
-
-// About the size of its text in the row.
-std::size_t size_of(const core::Request& request) {
-    std::size_t bytes = 0;
-    for (const auto& b : request.branches) bytes += b.action.size() + b.compensate.size() + 64;
-    for (const auto& p : request.payloads) bytes += p.size();
-    return bytes;
 }
 
 std::optional<std::string> last_error(const core::State& state) {
@@ -137,9 +140,7 @@ void Actives::add(const store::Row& row, TransactionId first_xid, bool asked_for
     a->version = row.version;
     a->silent = !row.progress;
     a->insisting = asked_for;
-    std::size_t bytes = row.request.size();
-    for (const wire::Registration& branch : row.registered) bytes += branch.data.size();
-    Active& kept = keep(std::move(a), bytes);
+    Active& kept = keep(std::move(a));
     decide(kept, core::Loaded{row.next_cron_time && *row.next_cron_time <= now}, now);
     let_go_if_idle(kept, now);
 }
@@ -151,7 +152,7 @@ void Actives::add(const store::CommandResult& written, core::Time now) {
     a->state.rollback_reason = written.rollback_reason;
     a->version = written.version;
     a->silent = written.silent;
-    Active& kept = keep(std::move(a), size_of(*written.request));
+    Active& kept = keep(std::move(a));
     decide(kept, core::Loaded{}, now);
     let_go_if_idle(kept, now);
 }
@@ -174,9 +175,9 @@ std::optional<core::Outcome> Actives::waiting_since(const store::Row& row) {
     return outcome;
 }
 
-Active& Actives::keep(std::unique_ptr<Active> a, std::size_t bytes) {
-    a->bytes = bytes;
-    bytes_ += bytes;
+Active& Actives::keep(std::unique_ptr<Active> a) {
+    a->bytes = sizeof *a + memory_of(*a->request) + memory_of(a->state);
+    bytes_ += a->bytes;
     a->id = next_id_++;
     Active& kept = *a;
     by_id_.emplace(kept.id, std::move(a));
@@ -210,15 +211,24 @@ Active* Actives::ended(std::uint64_t call) {
     --in_flight_;
     const auto active = by_id_.find(CallId::unpack(call).active);
     if (active == by_id_.end()) return nullptr;  // it was put aside in the meantime
-    --active->second->in_flight;
-    return active->second.get();
+    Active& a = *active->second;
+    if (--a.in_flight == 0) bytes_ -= std::exchange(a.call_bytes, 0);
+    return &a;
 }
 
 void Actives::take(Active& a, std::uint64_t call, core::Outcome&& outcome, core::Time now) {
     if (a.reload) return changed_by_others(a);
     const CallId id = CallId::unpack(call);
+    // Answers make what is held grow, and it was let in without them. What is cut is for people.
+    if (bytes_ >= max_bytes && outcome.result != core::Result::failure) {
+        outcome.reason = wire::printable(outcome.reason, short_reason);
+    }
     if (outcome.result != core::Result::success) a.last = outcome;
+    const std::size_t before = memory_of(op_of(a.state, id.branch, id.op));
     decide(a, core::Answer{id.branch, id.op, std::move(outcome)}, now);
+    const std::size_t after = memory_of(op_of(a.state, id.branch, id.op));
+    a.bytes += after - before;
+    bytes_ += after - before;
     let_go_if_idle(a, now);
 }
 
@@ -231,7 +241,8 @@ void Actives::answer(net::Reply&& reply, core::Time now) {
         if (a->reload) return changed_by_others(*a);
         a->insisting = a->insisting || reply.probe;
         const CallId id = CallId::unpack(reply.id);
-        return release(*a, {id.branch, id.op});  // judged again by the orders of today
+        const core::Call again[] = {{id.branch, id.op}};
+        return release(*a, again);  // judged again by the orders of today
     }
     if (reply.deferred) {
         if (reply.outage) tell_of_outage(*a, reply.id, *reply.outage);
@@ -291,18 +302,22 @@ void Actives::absorb(Active& a, core::Decision&& decision) {
         a.dirty = std::max(a.dirty, decision.write);
     }
     // Flush before the dependent call (design 7.3); once one call waits, the later ones do, too.
-    for (const core::Call& call : decision.calls) {
-        if (a.dirty == core::Write::flush) {
-            a.held.push_back(call);
-        } else {
-            release(a, call);
-        }
+    if (a.dirty == core::Write::flush) {
+        a.held.insert(a.held.end(), decision.calls.begin(), decision.calls.end());
+    } else {
+        release(a, decision.calls);
     }
     if (!a.resting_until) set_wake(a, decision.wake);
     for (const core::Alert& alert : decision.alerts) send_alert(a, alert);
 }
 
-void Actives::release(Active& a, const core::Call& call) {
+// Each keeps the whole transaction, and none of them keeps it alone.
+void Actives::release(Active& a, std::span<const core::Call> calls) {
+    const std::size_t share = a.bytes / (a.in_flight + std::max<std::size_t>(calls.size(), 1));
+    for (const core::Call& call : calls) release(a, call, share);
+}
+
+void Actives::release(Active& a, const core::Call& call, std::size_t share) {
     wire::BranchCall made = wire::branch_call(a.request, call.branch, call.op, hub::policy());
     net::Call out;
     out.id = CallId{a.id, call.branch, call.op}.pack();
@@ -310,7 +325,12 @@ void Actives::release(Active& a, const core::Call& call) {
     out.url = std::move(made.url);
     out.body = made.body;
     out.keep = std::move(made.keep);
-    out.bytes = a.bytes;
+    // On its way it is in one list and in the next, and it comes back as a reply.
+    std::size_t own = 2 * sizeof out + sizeof(net::Reply) + out.url.size();
+    if (out.keep != a.request) own += out.body.size();
+    a.call_bytes += own;
+    bytes_ += own;
+    out.bytes = share + own;
     out.headers = std::move(made.headers);
     out.timeout = made.timeout;
     out.urgent = a.begun || a.state.status == core::Status::aborting;
@@ -445,7 +465,7 @@ void Actives::settled(Active& a, core::Time now) {
     a.silent = false;
     std::vector<core::Call> held;
     held.swap(a.held);
-    for (const core::Call& call : held) release(a, call);
+    release(a, held);
     let_go_if_idle(a, now);
 }
 
@@ -468,7 +488,7 @@ void Actives::forget(Active& a) {
     recall(a);  // of one that is put aside
     const std::uint64_t id = a.id;
     set_wake(a, std::nullopt);
-    bytes_ -= a.bytes;
+    bytes_ -= a.bytes + a.call_bytes;
     by_gid_.erase(a.gid());
     by_id_.erase(id);
 }

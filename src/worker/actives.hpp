@@ -13,6 +13,7 @@
 
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -25,7 +26,8 @@ struct Active {
     std::uint64_t id = 0;
     std::shared_ptr<const core::Request> request;
     core::State state;
-    std::size_t bytes = 0;        // of the stored request
+    std::size_t bytes = 0;        // of memory, but for its calls in flight
+    std::size_t call_bytes = 0;   // of those: counted until none is left
     std::int64_t version = 0;     // of the row as last read or written
     bool silent = false;          // the row, as last read or written, has no progress text
     std::uint32_t in_flight = 0;  // calls released and unanswered
@@ -65,7 +67,9 @@ public:
 
     Active* find(std::string_view gid);
     std::size_t size() const { return by_id_.size(); }
-    std::size_t bytes() const { return bytes_; }  // of the requests held
+    // Of memory. With so much no more is let in; the rest waits in the table.
+    static constexpr std::size_t max_bytes = std::size_t{128} << 20;
+    std::size_t bytes() const { return bytes_; }
     std::uint32_t in_flight() const { return in_flight_; }
 
     // Calls that may leave at once, and alerts; emptied by the caller.
@@ -114,12 +118,13 @@ private:
     Active* ended(std::uint64_t call);
     void take(Active& a, std::uint64_t call, core::Outcome&& outcome, core::Time now);
     void tell_of_outage(const Active& a, std::uint64_t call, const net::Outage& outage);
-    Active& keep(std::unique_ptr<Active> a, std::size_t bytes);
+    Active& keep(std::unique_ptr<Active> a);
     void round_over(const Active& a);
     void count_branch(const Active& a, std::uint32_t branch, core::Op op, bool ok);
     void absorb(Active& a, core::Decision&& decision);
     void decide(Active& a, const core::Event& event, core::Time now);
-    void release(Active& a, const core::Call& call);
+    void release(Active& a, std::span<const core::Call> calls);
+    void release(Active& a, const core::Call& call, std::size_t share);
     void recall(const Active& a);
     void send_alert(const Active& a, const core::Alert& alert);
     void set_wake(Active& a, std::optional<core::Time> at);

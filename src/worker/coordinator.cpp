@@ -17,16 +17,12 @@ extern "C" {
 }
 
 #include <algorithm>
-#include <span>
 #include <utility>
 
 namespace dtm::worker {
 namespace {
 
-constexpr std::size_t max_bytes = std::size_t{128}
-                                  << 20;  // of requests held; more wait in the table
-constexpr std::size_t max_load = 1000;    // rows per turn: bounds the turn, not the throughput
-constexpr std::size_t max_piece = 64;     // rows per statement: bounds the memory
+constexpr std::size_t max_load = 1000;  // rows per turn: bounds the turn, not the throughput
 // Hints about transactions for which there is no room yet; the sweep finds those of the others.
 constexpr std::size_t max_hints = 4096;
 constexpr core::Seconds look_around_every{5};
@@ -36,7 +32,7 @@ net::Settings net_settings() {
     s.max_in_flight = static_cast<std::uint32_t>(hub::settings.max_in_flight);
     s.max_in_flight_per_host = static_cast<std::uint32_t>(hub::settings.max_in_flight_per_host);
     s.max_held = static_cast<std::uint32_t>(hub::settings.max_active);
-    s.max_held_bytes = max_bytes;
+    s.max_held_bytes = Actives::max_bytes;
     s.breaker_errors = static_cast<std::uint32_t>(hub::settings.breaker_errors);
     s.breaker_longest = std::chrono::seconds{hub::settings.breaker_max_interval_s};
     return s;
@@ -70,7 +66,7 @@ void Coordinator::stop() noexcept { client_.reset(); }
 std::size_t Coordinator::room() const {
     if (silent()) return 0;
     const auto limit = static_cast<std::size_t>(hub::settings.max_active);
-    if (actives_.size() >= limit || actives_.bytes() >= max_bytes) return 0;
+    if (actives_.size() >= limit || actives_.bytes() >= Actives::max_bytes) return 0;
     return limit - actives_.size();
 }
 
@@ -226,31 +222,13 @@ std::vector<std::string> Coordinator::to_load(core::Time now) {
 void Coordinator::load(const std::vector<std::string>& gids, core::Time now) {
     if (gids.empty()) return;
     loading_ = gids;
-    std::span<const std::string> left(gids);
-    std::vector<std::string> here;
-    bool full = false;
-    while (!left.empty()) {
-        if (!full && actives_.bytes() >= max_bytes) {
-            // The rest waits, but for what is here already: somebody has changed it.
-            full = true;
-            for (const std::string& gid : left) {
-                if (actives_.find(gid) != nullptr) {
-                    here.push_back(gid);
-                } else {
-                    sweep_.put_back(gid);
-                }
-            }
-            left = here;
-            continue;
-        }
-        // How large rows are is known when they are here: pieces bound by how much the limit is
-        // missed.
-        const std::size_t piece =
-            std::min(left.size(), actives_.bytes() < max_bytes / 2 ? max_piece : max_piece / 4);
-        const pg::Spi memory;  // of this piece alone
-        for (const store::Row& row : store::load(left.first(piece))) accept(row, now);
-        left = left.subspan(piece);
-    }
+    // Without room the rest waits, but for what is here already: somebody has changed it.
+    const auto wanted = [&](std::string_view gid) {
+        if (actives_.bytes() < Actives::max_bytes || actives_.find(gid) != nullptr) return true;
+        sweep_.put_back(std::string(gid));
+        return false;
+    };
+    store::load(gids, wanted, [&](const store::Row& row) { accept(row, now); });
     loading_.clear();
     DTM_CRASH_POINT("worker.rows_loaded");
 }

@@ -79,10 +79,11 @@ void Coordinator::look_after_others(core::Time now) {
     pg::Transaction transaction;
     {
         const pg::Spi spi;
-        const std::vector<store::Row> rows = store::load(gids);
-        for (const store::Row& row : rows) {
-            if (const auto end = round_seen(row, pg::now())) server_->round_over(*end);
-        }
+        store::load(
+            gids, [](std::string_view) { return true; },
+            [this](const store::Row& row) {
+                if (const auto end = round_seen(row, pg::now())) server_->round_over(*end);
+            });
     }
     transaction.commit();
 }

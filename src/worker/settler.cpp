@@ -12,6 +12,8 @@ namespace {
 
 // One statement per batch stays short enough to answer interrupts in time.
 constexpr std::size_t max_batch = 2000;
+// Of texts, which exist several times until the statement is over.
+constexpr std::size_t max_batch_bytes = std::size_t{8} << 20;
 
 // How long a row rests that could be neither written nor marked.
 constexpr core::Seconds rest_time{60};
@@ -43,13 +45,19 @@ Settler::Blame Settler::blame_of(const pg::PgError& error) {
 
 void Settler::write(core::Time now) {
     batch_ = actives_.dirty();
-    truncated_ = batch_.size() > max_batch;
-    if (truncated_) batch_.resize(max_batch);
     result_ = {};
+    truncated_ = false;
     if (batch_.empty()) return;
     std::vector<store::Settlement> rows;
-    rows.reserve(batch_.size());
-    for (Active* a : batch_) rows.push_back(settlement_of(*a));
+    rows.reserve(std::min(batch_.size(), max_batch));
+    std::size_t bytes = 0;
+    for (Active* a : batch_) {
+        if (rows.size() == max_batch || bytes >= max_batch_bytes) break;
+        rows.push_back(settlement_of(*a));
+        if (rows.back().progress) bytes += rows.back().progress->size();
+    }
+    truncated_ = rows.size() < batch_.size();
+    batch_.resize(rows.size());
     DTM_CRASH_POINT("worker.settling");
     result_ = store::settle(rows, now, careful_);
     DTM_CRASH_POINT("worker.settle_written");

@@ -124,6 +124,7 @@ class Cluster:
         }
         self.settings.update(settings or {})
         self.postmaster = None
+        self.descriptors = None  # how many each process of a server that is started may have
         self.expected = []      # patterns of bad log lines that the running test causes on purpose
         self.gone = {}          # coordinators that found their database dropped, by its oid
         self.log_checked = 0    # offset up to which the log was looked at
@@ -159,11 +160,13 @@ class Cluster:
         wait_until(lambda: loaded() > before, "the settings are loaded")
 
     def start(self):
+        limit = ["prlimit", f"--nofile={self.descriptors}"] if self.descriptors else []
         with open(self.log, "ab") as log:
             # pdeathsig follows the *thread* that starts the process: call start() from the main one.
             self.postmaster = subprocess.Popen(
-                as_postgres(self.bindir / "postgres", "-D", self.data, pdeathsig="INT"), env=self.environment,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
+                limit + as_postgres(self.bindir / "postgres", "-D", self.data, pdeathsig="INT"),
+                env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                start_new_session=True)
         self.wait_ready()
         return self
 

@@ -1,6 +1,9 @@
 // The limits of the network client, in all and per host, and that a dead host starves nobody (P8).
 #include "net_testkit.hpp"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <map>
 #include <thread>
 
@@ -128,6 +131,77 @@ TEST(NetLimits, AHostThatBecomesSlowGivesPlacesBack) {
     EXPECT_EQ(caller.replies.size(), 20u);
     server.release();
     caller.wait_for(30);
+}
+
+// Not even one more descriptor while it lives.
+class NoDescriptorLeft {
+public:
+    NoDescriptorLeft() {
+        ::getrlimit(RLIMIT_NOFILE, &before_);
+        const int lowest = ::dup(STDERR_FILENO);
+        ::close(lowest);
+        const rlimit none{static_cast<rlim_t>(lowest), before_.rlim_max};
+        ::setrlimit(RLIMIT_NOFILE, &none);
+    }
+    ~NoDescriptorLeft() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+    NoDescriptorLeft(const NoDescriptorLeft&) = delete;
+    NoDescriptorLeft& operator=(const NoDescriptorLeft&) = delete;
+
+private:
+    rlimit before_{};
+};
+
+TEST(NetLimits, TheProcessMayOpenAsManyFilesAsItMayAskFor) {
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const rlimit lower{limit.rlim_max / 2, limit.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &lower), 0);
+    const Caller caller;
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+    EXPECT_EQ(limit.rlim_cur, limit.rlim_max);
+}
+
+TEST(NetLimits, NoDescriptorIsNoFaultOfTheHost) {
+    fault::Server server;
+    Settings settings;
+    settings.breaker_errors = 1;
+    Caller caller(settings);
+    {
+        const NoDescriptorLeft none;
+        for (std::uint64_t id = 0; id < 3; ++id) {
+            caller.send(make_call(id, server.url("/ok?" + std::to_string(id))));
+        }
+        const auto end = Clock::now() + patience;
+        while (caller.client.stats().queued == 0 && Clock::now() < end) {
+            std::this_thread::yield();  // they are in flight, and then they are not
+        }
+        EXPECT_EQ(caller.client.stats().replies, 0u);
+    }
+    for (const Reply& reply : caller.wait_for(3)) EXPECT_EQ(reply.status, 200) << reply.error;
+    for (const Endpoint& host : caller.client.endpoints()) EXPECT_EQ(host.errors, 0u);
+    EXPECT_EQ(server.seen().size(), 3u);
+}
+
+// Whoever fetches the answers may be waiting for a commit.
+TEST(NetLimits, AnswersThatNobodyFetchesHoldCallsBack) {
+    fault::Server server;
+    Settings settings;
+    settings.max_in_flight_per_host = 8;
+    Caller caller(settings);
+    std::vector<Call> calls;
+    for (std::uint64_t id = 0; id < 800; ++id) {
+        calls.push_back(make_call(id, server.url("/large/65536"), 10min));
+    }
+    caller.client.submit(calls);
+    const auto end = Clock::now() + patience;
+    const auto is_held_back = [&] {
+        const Stats stats = caller.client.stats();
+        return stats.replies * (65536 + sizeof(Reply)) >= 32u << 20 && stats.in_flight == 0;
+    };
+    while (!is_held_back() && Clock::now() < end) std::this_thread::sleep_for(1ms);
+    EXPECT_TRUE(is_held_back());
+    EXPECT_LE(caller.client.stats().replies, 512u + 8u);
+    for (const Reply& reply : caller.wait_for(800)) EXPECT_EQ(reply.body.size(), 65536u);
 }
 
 // The network thread sleeps when it has nothing to do: who looks at the hosts still sees the last

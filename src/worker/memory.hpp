@@ -1,0 +1,16 @@
+// What a transaction costs while it is held: not the length of its texts, which of many short
+// branches is the smallest part. Strings are counted by what they hold, so that the same
+// transaction always counts the same.
+#pragma once
+
+#include "core/types.hpp"
+
+#include <cstddef>
+
+namespace dtm::worker {
+
+std::size_t memory_of(const core::Request&);
+std::size_t memory_of(const core::OpState&);  // beyond its own size
+std::size_t memory_of(const core::State&);
+
+}  // namespace dtm::worker
