@@ -149,7 +149,4 @@ private:
     Alarms alarms_;  // of transactions that have left memory
 };
 
-// What the row shall say; views into `a`, which must not change until it is written.
-store::Settlement settlement_of(const Active& a);
-
 }  // namespace dtm::worker

@@ -4,6 +4,7 @@
 #include "crash_point.hpp"
 #include "hub/shared.hpp"
 #include "pg/transaction.hpp"
+#include "worker/settlement.hpp"
 
 #include <algorithm>
 

@@ -327,3 +327,22 @@ def post_text(path, body, *headers):
 def chunked_text(path, *chunks):
     lines = f"POST {path} HTTP/1.1\r\nHost: dtm\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     return lines + b"".join(b"%x\r\n%s\r\n" % (len(c), c) for c in (*chunks, b""))
+
+
+# --- what the tests of the listener share ----------------------------------------------------------
+
+SUBMIT = BASE + "submit"
+
+
+def nobody_at(address):
+    try:
+        socket.create_connection(address, 10).close()
+        return False
+    except ConnectionRefusedError:
+        return True
+
+
+def findings(api):
+    """What dtm_check() complains of."""
+    return [f"{level}: {subject}: {finding} {remedy}" for level, subject, finding, remedy in api.db.q(
+        "select level, subject, finding, remedy from dtm_check() where level in ('warning', 'error')")]
