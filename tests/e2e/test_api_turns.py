@@ -67,23 +67,25 @@ def test_a_batch_that_fails_is_repeated_one_by_one(failing, api, one, point):
 
 
 def test_what_is_committed_and_not_answered_is_not_done_again(failing, api, one):
-    """The client is told by its connection, and asks again."""
+    """The coordinator begins anew; the client is told by its connection, and asks again."""
+    failing.expect("dtm coordinator begins anew", "thrown at server.committed", "exited with exit code 1")
     topic, gid = api.new_gid("topic"), api.new_gid("unanswered")
-    [coordinator] = failing.coordinators()
-    throw_at(failing, "server.committed")
-    with Raw(failing) as raw:
-        raw.send(get_text(f"{BASE}subscribe?topic={topic}&url={one.url('ok/t')}"))
-        assert raw.closed() and not raw.rest, "a second execution would say that this url exists"
-    thrown(failing)
+
+    def fails(request):
+        before = failing.coordinators()
+        throw_at(failing, "server.committed")
+        with Raw(failing) as raw:
+            raw.send(request)
+            assert raw.closed() and not raw.rest, "a second execution would say that it was done before"
+        thrown(failing)
+        failing.wait_coordinator(other_than=before)
+        api.close()
+        wait_listening(api)
+    fails(get_text(f"{BASE}subscribe?topic={topic}&url={one.url('ok/t')}"))
     assert api.db.one("select count(*) from dtm.topic where topic = %s", topic) == 1
-    throw_at(failing, "server.committed")
-    with Raw(failing) as raw:
-        raw.send(command("submit", gid=gid, trans_type="msg", steps=[{"action": one.url("ok/a")}], payloads=["1"]))
-        assert raw.closed() and not raw.rest
-    thrown(failing)
+    fails(command("submit", gid=gid, trans_type="msg", steps=[{"action": one.url("ok/a")}], payloads=["1"]))
     api.wait(gid, "succeed")
     assert one.sequence(gid) == ["01 action"]
-    assert failing.coordinators() == [coordinator]
 
 
 def test_large_answers_of_workflows_take_many_turns(failing, api, one):

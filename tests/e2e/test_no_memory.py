@@ -61,8 +61,8 @@ def test_a_shortage_of_memory_loses_nothing(poor, session, one, kept_back):
     begin = poor.log_size()
     gids = []
     with Poverty(poor):
-        for _ in range(100):
-            gids += crowd(db, one.url("ok/a"), 100)
+        for _ in range(10):
+            gids += crowd(db, one.url("ok/a"), 1000)
             if any(said in poor.log_text(begin) for said in TOLD):
                 break
         wait_until(lambda: any(said in poor.log_text(begin) for said in TOLD), "there is not enough memory")
