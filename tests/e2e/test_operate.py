@@ -121,13 +121,13 @@ def test_retry_all_takes_up_what_waits_and_passes_by_the_rest(own_cluster, sessi
 def test_retry_all_of_more_than_the_coordinator_is_told_of(own_cluster, session, one):
     """Rows are read a thousand at a time, and hints have an end; the sweep finds the others."""
     db = session(own_cluster)
-    db.q("select dtm_pause()")
+    db.q("select dtm_pause(everything => true)")
     begun = db.one("select count(dtm_submit('msg', array[dtm_step(%s)], 'many-' || n)) from generate_series(1, 5000) n",
                    one.url("ok/many"))
     db.q("update dtm.trans set next_cron_time = clock_timestamp() + interval '1 hour', version = version + 1,"
          " progress = format('{\"b\":[{\"r\":1,\"a\":{\"n\":1,\"e\":1,\"t\":%s,\"l\":\"refused\"}}]}',"
          " (extract(epoch from clock_timestamp() + interval '1 hour') * 1000000)::int8) where gid ~ '^many-'")
-    db.q("select dtm_resume()")
+    db.q("select dtm_resume(everything => true)")
     assert db.one("select dtm_retry_all()") == begun == 5000
     wait_until(lambda: db.one("select count(*) from dtm.trans where status = 'succeed'") == begun, "all have ended")
 
