@@ -144,11 +144,11 @@ EVERYTHING = "select {} from dtm.control where kind = 'pause' and name = ''"
 
 
 def pause(run):
-    run.order("pause", "", done=EVERYTHING.format("count(*) = 1"))
+    run.order("pause", "everything => true", done=EVERYTHING.format("count(*) = 1"))
 
 
 def resume(run):
-    run.order("resume", "", done=EVERYTHING.format("count(*) = 0"))
+    run.order("resume", "everything => true", done=EVERYTHING.format("count(*) = 0"))
 
 
 def pause_everything(run):
