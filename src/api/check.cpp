@@ -164,7 +164,7 @@ Finding alerts() {
                 "dtm.alert_retry_limit is 0: nobody is told of branches that keep failing",
                 "Set it to the number of errors in a row that a person should know of."};
     }
-    if (url == nullptr || *url == '\0') {
+    if (!hub::is_set(url)) {
         return {"note", "alerts",
                 "dtm.alert_webhook is empty: nobody is told of branches that keep failing",
                 "Set it to a URL, or watch dtm.attention."};
@@ -333,9 +333,8 @@ Finding owners() {
 // Whose transactions those of API clients are; nullopt: of no role that exists.
 std::optional<std::string> api_role() {
     const char* const name = hub::settings.api_role;
-    const bool named = name != nullptr && *name != '\0';
-    const Oid role =
-        named ? pg::call([name] { return get_role_oid(name, true); }) : store::tables_owner();
+    const Oid role = hub::is_set(name) ? pg::call([name] { return get_role_oid(name, true); })
+                                       : store::tables_owner();
     if (!OidIsValid(role)) return std::nullopt;
     return in_quotes(pg::call([role] { return GetUserNameFromId(role, false); }));
 }
@@ -350,8 +349,7 @@ Finding listens(const hub::ListenerInfo& state) {
                 "pg_reload_conf()."};
     }
     const std::string where = "listens at " + state.listening;
-    const auto is_empty = [](const char* text) { return text == nullptr || *text == '\0'; };
-    if (is_empty(hub::settings.api_role) && is_empty(hub::settings.api_token_file)) {
+    if (!hub::is_set(hub::settings.api_role) && !hub::is_set(hub::settings.api_token_file)) {
         return {"warning", "API server",
                 where + ", and every process that reaches it acts as role " + *role +
                     ", who owns dtm's tables",
@@ -385,8 +383,8 @@ Finding nobody_listens(const std::string& listen, const std::string& database) {
 Finding api_server() {
     const char* listen = hub::settings.http_listen;
     const char* database = hub::settings.api_database;
-    const bool wanted = listen != nullptr && *listen != '\0';
-    const bool named = database != nullptr && *database != '\0';
+    const bool wanted = hub::is_set(listen);
+    const bool named = hub::is_set(database);
     if (!wanted && !named) return {"ok", "API server", "off: dtm.http_listen is empty", ""};
     if (!wanted || !named) {
         return {"warning", "API server",

@@ -44,6 +44,9 @@ struct Settings {
 
 extern Settings settings;
 
+// Whether a setting of text says anything.
+inline bool is_set(const char* text) { return text != nullptr && *text != '\0'; }
+
 // Called once from _PG_init, whether the library is preloaded or not.
 void define_settings();
 

@@ -19,12 +19,10 @@ extern "C" {
 namespace dtm::server {
 namespace {
 
-bool is_set(const char* text) { return text != nullptr && *text != '\0'; }
-
 constexpr std::size_t largest_file = 1u << 20;
 
 std::string contents(const char* setting, const char* file) {
-    if (!is_set(file)) return {};
+    if (!hub::is_set(file)) return {};
     std::ifstream in(file, std::ios::binary);
     std::ostringstream text;
     if (in) text << in.rdbuf();
@@ -47,7 +45,7 @@ std::string first_line(std::string text) {
 
 std::string read_token() {
     std::string token = first_line(contents("dtm.api_token_file", hub::settings.api_token_file));
-    if (is_set(hub::settings.api_token_file) && token.empty()) {
+    if (hub::is_set(hub::settings.api_token_file) && token.empty()) {
         throw std::runtime_error("dtm.api_token_file: the first line of the file is empty");
     }
     return token;
@@ -79,7 +77,8 @@ void complain(const std::string& what, bool listens) {
 }  // namespace
 
 bool is_api_database() {
-    if (!is_set(hub::settings.http_listen) || !is_set(hub::settings.api_database)) return false;
+    if (!hub::is_set(hub::settings.http_listen) || !hub::is_set(hub::settings.api_database))
+        return false;
     return pg::call([] {
         const char* name = get_database_name(MyDatabaseId);
         return name != nullptr && std::strcmp(name, hub::settings.api_database) == 0;

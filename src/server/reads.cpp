@@ -220,9 +220,9 @@ std::optional<Answer> change_topic(const Job& job) {
 std::optional<Answer> recorded(const Job& job, Oid role, std::optional<Answer> answer) {
     if (!answer || answer->outcome.kind != Kind::success) return answer;
     const bool dropped = job.route == Route::delete_topic;
-    store::record_event("", dropped ? "drop_topic" : label(job.route), store::role_name(role),
-                        store::topic_event(dropped ? job.topic : parameter(job, "topic"),
-                                           dropped ? "" : parameter(job, "url")));
+    store::record_event(
+        "", dropped ? "drop_topic" : label(job.route), store::role_name(role),
+        store::topic_event(changed_topic(job), dropped ? "" : parameter(job, "url")));
     return answer;
 }
 

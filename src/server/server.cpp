@@ -39,7 +39,7 @@ bool is_lock(const pg::PgError& error) {
 // Whose the transactions of API clients are. Within a transaction.
 Oid api_role() {
     const char* name = hub::settings.api_role;
-    if (name == nullptr || *name == '\0') return store::tables_owner();
+    if (!hub::is_set(name)) return store::tables_owner();
     const Oid role = pg::call([name] { return get_role_oid(name, true); });
     if (OidIsValid(role)) return role;
     throw pg::SqlError(
@@ -198,7 +198,6 @@ void Server::forget_the_gone() {
     const auto mark = [&left](Job& job) { job.gone = job.gone || left.contains(job.http); };
     std::ranges::for_each(queue_, mark);
     std::ranges::for_each(locked_, mark);
-    std::ranges::for_each(batch_, mark);
 }
 
 void Server::take_batch() {

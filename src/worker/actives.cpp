@@ -342,7 +342,7 @@ void Actives::tell_of_outage(const Active& a, std::uint64_t call, const net::Out
 void Actives::send_alert(const Active& a, const core::Alert& alert) {
     hub::count(hub::Counter::alerts);
     const char* url = hub::settings.alert_webhook;
-    if (url == nullptr || *url == '\0') return;
+    if (!hub::is_set(url)) return;
     auto body = std::make_shared<std::string>(wire::alert_body(
         a.gid(), a.state.status, wire::branch_url(*a.request, alert.branch, alert.op), alert.error,
         alert.retry_count));
