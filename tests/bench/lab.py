@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
-from cluster import BINDIR, Cluster, children, free_port, wait_until  # noqa: E402
+from cluster import BINDIR, Cluster, children, free_port, rows_of, wait_until  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAYLOAD = '{"amount":30,"account":"a-benchmark-account","note":"sixty bytes or so"}'
@@ -122,8 +122,7 @@ class Lab:
             self.echo.wait()
 
     def q(self, sql, *params):
-        cur = self.conn.execute(sql, params or None)
-        return cur.fetchall() if cur.description else []
+        return rows_of(self.conn.execute(sql, params or None))
 
     def coordinators(self):
         return [p for p, in self.q("select pid from pg_stat_activity where backend_type = 'dtm coordinator'"

@@ -51,6 +51,11 @@ def wait_until(condition, what, timeout=DEADLINE, pause=0.05):
         time.sleep(pause)
 
 
+def rows_of(cur):
+    """What a statement returned: rows of no columns count, too (`select from …` has no description); [] of a command."""
+    return cur.fetchall() if cur.pgresult.status == psycopg.pq.ExecStatus.TUPLES_OK else []
+
+
 def free_port():
     """A port of 127.0.0.1 below the ephemeral range, so that no outgoing connection takes it."""
     for _ in range(2000):
@@ -246,7 +251,7 @@ class Cluster:
         """One statement in a session of its own; rows as tuples, [] when it returns none."""
         with self.connect(dbname) as conn:
             cur = conn.execute(text, params or None)
-            return cur.fetchall() if cur.description else []
+            return rows_of(cur)
 
     def coordinators(self, dbname=None):
         """pids of the coordinators of a database (of all databases: dbname='')."""

@@ -6,7 +6,7 @@ import uuid
 
 import psycopg
 
-from cluster import DEADLINE, wait_until
+from cluster import DEADLINE, rows_of, wait_until
 
 FINAL = ("succeed", "failed")
 
@@ -26,8 +26,7 @@ class Dtm:
         self.conn.close()
 
     def q(self, sql, *params):
-        cur = self.conn.execute(sql, params or None)
-        return cur.fetchall() if cur.description else []
+        return rows_of(self.conn.execute(sql, params or None))
 
     def one(self, sql, *params):
         rows = self.q(sql, *params)
