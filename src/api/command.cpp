@@ -60,7 +60,7 @@ bool brings_request(Command what) {
         default:
             break;
     }
-    const bool abortable = found.type == core::TransType::msg || store::is_two_phase(found.type);
+    const bool abortable = found.type == core::TransType::msg || core::is_two_phase(found.type);
     throw pg::SqlError("TD003", subject + " cannot be aborted", detail,
                        abortable
                            ? "Only what is prepared can be aborted; dtm_force_stop(gid) gives "
@@ -95,7 +95,7 @@ bool brings_request(Command what) {
         case Refusal::other_branch:
             throw pg::SqlError(
                 "TD002", "branch " + in_quotes(c.registration.branch_id) + " is registered already",
-                store::is_two_phase(c.type())
+                core::is_two_phase(c.type())
                     ? "Its addresses or its data are others."
                     : "Somebody has recorded operation " + in_quotes(c.registration.op) + " of it.",
                 "Give each branch an id of its own.");

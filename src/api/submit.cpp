@@ -39,7 +39,7 @@ bool insert(const core::Request& request, Oid caller) {
 std::string submit(core::Request&& request, Oid caller) {
     if (request.gid.empty()) request.gid = new_gid();
     std::string gid = request.gid;
-    const bool likely_new = !store::has_registered(request.type) && !request.branches.empty();
+    const bool likely_new = core::lists_steps(request.type) && !request.branches.empty();
     if (likely_new && insert(request, caller)) return gid;
     store::TransCommand command;
     command.what = core::Command::submit;

@@ -60,9 +60,6 @@ private:
 
 OpState& op_state(State&, std::uint32_t branch, Op);
 
-// Their branches are registered one by one, and the client calls them first.
-constexpr bool is_two_phase(TransType t) { return t == TransType::tcc || t == TransType::xa; }
-
 // The types' rules, a file each. `answer` is null when nothing came back.
 void run_saga(Round&, const Answer* answer);
 void run_msg(Round&, const Answer* answer);

@@ -50,6 +50,13 @@ std::optional<Hold> parse_hold(std::string_view);
 
 constexpr bool is_final(Status s) { return s == Status::succeed || s == Status::failed; }
 
+// The client calls the branches first; the second phase is ours.
+constexpr bool is_two_phase(TransType t) { return t == TransType::tcc || t == TransType::xa; }
+// Branches are registered one by one; a workflow's are steps that its client has done.
+constexpr bool has_registered(TransType t) { return is_two_phase(t) || t == TransType::workflow; }
+// All calls are listed when it is submitted.
+constexpr bool lists_steps(TransType t) { return !has_registered(t); }
+
 struct Outcome {
     Result result = Result::error;
     std::string reason;  // for people: the body of the answer or the transport's error

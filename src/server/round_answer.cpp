@@ -36,9 +36,8 @@ wire::ApiOutcome round_answer(core::Command command, const RoundEnd& end) {
     }
     if (end.status == core::Status::succeed) return {};
     if (!end.rollback_reason.empty()) return failure(end.rollback_reason);
-    const bool two_phase = end.type == core::TransType::tcc || end.type == core::TransType::xa;
     const bool refused_by_all_means = core::is_final(end.status);
-    if (two_phase && !refused_by_all_means) return unfinished(end);
+    if (core::is_two_phase(end.type) && !refused_by_all_means) return unfinished(end);
     // dtm says so of a message whose branch had trouble, too, but of one that is ONGOING (D10).
     const bool trouble =
         end.last.result != core::Result::success && end.last.result != core::Result::ongoing;

@@ -28,7 +28,7 @@ bool is_likely_new(const TransCommand& c) {
             return true;
         case Command::submit:
             if (c.type() == TransType::msg && !c.request->query_prepared.empty()) return false;
-            return !has_registered(c.type()) && has_steps(*c.request);
+            return core::lists_steps(c.type()) && has_steps(*c.request);
         default:
             return false;
     }
@@ -103,7 +103,7 @@ void Executor::refuse_what_cannot_be_stored() {
     const auto needs_table = [this](std::size_t i) {
         const TransCommand& c = command(i);
         if (c.what == Command::force_stop || c.what == Command::hurry) return false;
-        return c.what == Command::register_branch || has_registered(c.type());
+        return c.what == Command::register_branch || core::has_registered(c.type());
     };
     const auto all = std::views::iota(std::size_t{0}, commands_.size());
     if (std::ranges::none_of(all, needs_table) || can_register()) return;
@@ -253,7 +253,7 @@ void Executor::carry_out_registrations(const std::vector<std::size_t>& which) {
 // The branches of what can be driven now; of a new row there are none yet.
 void Executor::attach_branches() {
     const auto wants = [](const CommandResult& r) {
-        return r.request && r.version > 1 && is_two_phase(r.request->type);
+        return r.request && r.version > 1 && core::is_two_phase(r.request->type);
     };
     std::vector<std::string_view> gids;
     for (const CommandResult& r : results_) {

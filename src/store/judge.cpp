@@ -67,7 +67,7 @@ void Executor::judge_unknown(std::size_t i) {
         return refuse(i, failure ? What::failure : What::error, Refusal::unknown,
                       std::move(ruling.refusal));
     }
-    if (!has_registered(c.type()) && !has_steps(*c.request)) {
+    if (core::lists_steps(c.type()) && !has_steps(*c.request)) {
         return refuse(i, What::error, Refusal::no_steps, "steps are missing");
     }
     creations_.push_back(creation(i));
@@ -206,7 +206,7 @@ void Executor::register_found(std::size_t i, const Row& row) {
             there.url == given.url && there.cancel == given.cancel && there.data == given.data;
         // A reply was lost and the client asks again (D28). Of the steps of a workflow, however,
         // only one of two executors may have recorded it.
-        if (same && is_two_phase(row.type)) {
+        if (same && core::is_two_phase(row.type)) {
             answer(i, What::done);
             return;
         }

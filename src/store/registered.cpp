@@ -76,7 +76,7 @@ std::unordered_map<std::string, std::size_t> registered_bytes(
 std::vector<wire::Registration> registrations(std::string_view gid, core::TransType type,
                                               bool read_only) {
     std::vector<wire::Registration> all;
-    if (!has_registered(type)) return all;
+    if (!core::has_registered(type)) return all;
     for (RegisteredRow& row : registered(gid, read_only)) {
         row.registration.type = type;
         all.push_back(std::move(row.registration));

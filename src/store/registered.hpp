@@ -15,13 +15,6 @@
 namespace dtm::store {
 
 bool can_register();  // the table is there
-constexpr bool is_two_phase(core::TransType type) {
-    return type == core::TransType::tcc || type == core::TransType::xa;
-}
-// Of these types branches are registered one by one.
-constexpr bool has_registered(core::TransType type) {
-    return is_two_phase(type) || type == core::TransType::workflow;
-}
 
 struct RegisteredRow {
     wire::Registration registration;  // but for the type: that is the transaction's

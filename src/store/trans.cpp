@@ -56,7 +56,7 @@ void attach(Row& row, RegisteredByGid& branches) {
 void attach_registered(std::vector<Row>& rows) {
     std::vector<std::string_view> gids;
     for (const Row& row : rows) {
-        if (!row.unreadable && is_two_phase(row.type)) gids.emplace_back(row.gid);
+        if (!row.unreadable && core::is_two_phase(row.type)) gids.emplace_back(row.gid);
     }
     if (gids.empty()) return;
     RegisteredByGid branches = registered(gids);
@@ -70,7 +70,7 @@ public:
     explicit RegisteredInPieces(const pg::Rows& rows) {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const auto type = core::parse_trans_type(rows.text(i, 2));
-            if (type && is_two_phase(*type)) gids_.push_back(rows.text(i, 1));
+            if (type && core::is_two_phase(*type)) gids_.push_back(rows.text(i, 1));
         }
         if (!gids_.empty()) bytes_ = registered_bytes(gids_);
     }

@@ -68,7 +68,7 @@ void read_body(TransReader& reader, TransCall& call) {
         default:
             break;
     }
-    reader.read_call(has_steps(type));
+    reader.read_call(core::lists_steps(type));
 }
 
 }  // namespace

@@ -340,8 +340,8 @@ bool may_be_running(const Takeover& t, std::size_t step) {
 
 void remember_what_ran(Takeover& t) {
     if (t.state.status == Status::prepared) return;
-    const bool two_phase = t.request.type == TransType::tcc || t.request.type == TransType::xa;
-    if (two_phase && t.state.status == Status::aborting) return;  // nothing was confirmed
+    // Nothing was confirmed.
+    if (core::is_two_phase(t.request.type) && t.state.status == Status::aborting) return;
     for (std::size_t i = 0; i < t.state.branches.size(); ++i) {
         BranchState& branch = t.state.branches[i];
         branch.may_have_run =
@@ -370,7 +370,7 @@ void keep_waiting(Takeover& t, Time until, Time now, const core::Policy& policy)
 Takeover read(const DtmTrans& trans, std::span<const DtmBranch> rows, const Limits& limits) {
     const auto type = core::parse_trans_type(trans.trans_type);
     if (!type) fail("the type " + quoted(trans.trans_type) + " is unknown");
-    if (has_steps(*type) && rows.empty()) fail("it has no branches");
+    if (core::lists_steps(*type) && rows.empty()) fail("it has no branches");
     const std::size_t steps = *type == TransType::saga  ? (rows.size() + 1) / 2
                               : *type == TransType::msg ? rows.size()
                                                         : 0;
@@ -419,7 +419,8 @@ Takeover take_over(const DtmTrans& trans, std::span<const DtmBranch> rows, Time 
         fail("the request is " + std::to_string(t.text.size()) + " bytes long, the limit is " +
              std::to_string(limits.max_body_bytes));
     }
-    const bool registers = !has_steps(t.request.type) && t.state.status == Status::prepared;
+    const bool registers =
+        core::has_registered(t.request.type) && t.state.status == Status::prepared;
     // A row that says nothing takes the branches that are still to be registered.
     if (!registers || t.state.query != OpState{}) t.progress = encode_progress(t.state);
     return t;

@@ -79,8 +79,7 @@ bool may_have_run(const Progress& p, std::uint32_t branch, Op op) {
     const core::BranchState& b = state.branches[branch];
     const core::OpState& life = op == Op::action ? b.action : b.compensate;
     if (life.attempts > 0) return true;
-    const bool two_phase = p.request.type == TransType::tcc || p.request.type == TransType::xa;
-    if (!two_phase) {
+    if (!core::is_two_phase(p.request.type)) {
         return op == Op::action && b.may_have_run && state.status != core::Status::prepared;
     }
     const auto calling = op == Op::action ? core::Status::submitted : core::Status::aborting;

@@ -48,7 +48,7 @@ core::Request parse_submit(std::string_view text, const TopicLookup& topics, con
     TransReader reader(document.root(), topics, limits);
     reader.read_gid();
     read_type(reader);
-    const bool can_list = has_steps(reader.request().type);
+    const bool can_list = core::lists_steps(reader.request().type);
     if (!can_list) check_prepared(reader);
     const bool was_prepared = !reader.request().gid.empty() && reader.member("steps").is_null();
     reader.read_call(can_list && !was_prepared);

@@ -276,7 +276,7 @@ std::string encode_request(const Request& request) {
     out.reserve(size);
 
     ObjectWriter object(out);
-    if (has_steps(request.type)) append_calls(object, request);
+    if (core::lists_steps(request.type)) append_calls(object, request);
     if (request.protocol != "http") object.text("protocol", request.protocol);
     object.text("query_prepared", request.query_prepared);
     const Options& options = request.options;
@@ -302,7 +302,7 @@ Request decode_request(std::string_view gid, core::TransType type, std::string_v
     Request request;
     request.gid = gid;
     request.type = type;
-    if (has_steps(type)) read_calls(root, request);
+    if (core::lists_steps(type)) read_calls(root, request);
     if (const auto protocol = text_of(root, "protocol"); !protocol.empty()) {
         request.protocol = protocol;
     }

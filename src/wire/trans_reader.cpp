@@ -39,9 +39,9 @@ bool TransReader::read_type() {
     return type.has_value();
 }
 
-void TransReader::read_call(bool lists_steps) {
+void TransReader::read_call(bool with_steps) {
     read_protocol();
-    if (lists_steps) read_steps(object_, topics_, limits_, request_);
+    if (with_steps) read_steps(object_, topics_, limits_, request_);
     read_options();
     if (request_.type == TransType::msg || request_.type == TransType::workflow) {
         request_.query_prepared = text("query_prepared");

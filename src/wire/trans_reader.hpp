@@ -22,9 +22,9 @@ public:
     // The name of the type, "" when it is missing. read_type(): false when it names none.
     std::string_view type_name() const;
     bool read_type();
-    // protocol, steps, options, query_prepared, custom_data. lists_steps: whether it must have
+    // protocol, steps, options, query_prepared, custom_data. with_steps: whether it must have
     // steps.
-    void read_call(bool lists_steps);
+    void read_call(bool with_steps);
 
     // A string member, "" when absent.
     std::string_view text(std::string_view name) const;
@@ -46,10 +46,5 @@ private:
     Path top_;
     core::Request request_;
 };
-
-// Whether transactions of this type list their calls when they are submitted.
-constexpr bool has_steps(core::TransType type) {
-    return type == core::TransType::msg || type == core::TransType::saga;
-}
 
 }  // namespace dtm::wire
