@@ -2,7 +2,9 @@
 // PgError may be swallowed (rule 6 of call.hpp): leaving the scope without commit() aborts.
 #pragma once
 
-#include "pg/call.hpp"
+#include "pg/spi.hpp"
+
+#include <type_traits>
 
 namespace dtm::pg {
 
@@ -18,6 +20,25 @@ public:
 private:
     bool open_ = true;
 };
+
+// Runs `body` in a transaction of its own, with SPI connected, and returns what it returns after
+// the commit.
+template <class F>
+std::invoke_result_t<F&> in_transaction(F&& body) {
+    Transaction transaction;
+    const auto connected = [&body] {
+        const Spi spi;
+        return body();
+    };
+    if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
+        connected();
+        transaction.commit();
+    } else {
+        std::invoke_result_t<F&> result = connected();
+        transaction.commit();
+        return result;
+    }
+}
 
 // From here on the active snapshot shows what this transaction wrote and others have committed.
 void renew_snapshot();

@@ -401,12 +401,7 @@ void Server::execute_alone(core::Time now) {
     store::CommandResult failed;
     bool stored = false;
     try {
-        pg::Transaction transaction;
-        {
-            pg::Spi spi;
-            execute(now);
-        }
-        transaction.commit();
+        pg::in_transaction([&] { execute(now); });
         stored = true;
         // As in Coordinator::turn: no answer after a synchronous wait that was cancelled.
         pg::call([] { CHECK_FOR_INTERRUPTS(); });

@@ -103,21 +103,16 @@ void Coordinator::look_around(core::Time now) {
     if (!control_changed_ && !due) return;
     store::Belonging belonging;
     store::Control control;
-    {
-        pg::Transaction transaction;
-        {
-            pg::Spi spi;
-            belonging = look_where_we_are();
-            database_ = database_name();
-            if (restored_ && !belonging.foreign) {
-                store::mark_foreign(belonging.adopted);
-                belonging.foreign = foreign_;
-                DTM_CRASH_POINT("worker.dump_marked");
-            }
-            control = store::control();
+    pg::in_transaction([&] {
+        belonging = look_where_we_are();
+        database_ = database_name();
+        if (restored_ && !belonging.foreign) {
+            store::mark_foreign(belonging.adopted);
+            belonging.foreign = foreign_;
+            DTM_CRASH_POINT("worker.dump_marked");
         }
-        transaction.commit();
-    }
+        control = store::control();
+    });
     DTM_CRASH_POINT("worker.looked_around");
     looked_around_ = now;
     installed_ = belonging.installed;
@@ -284,12 +279,9 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
 void Coordinator::load_one_by_one(const std::vector<std::string>& gids, core::Time now) {
     for (auto gid = gids.begin(); gid != gids.end(); ++gid) {
         try {
-            pg::Transaction transaction;
-            {
-                pg::Spi spi;
+            pg::in_transaction([&] {
                 if (const auto row = store::load_one(*gid)) accept(*row, now);
-            }
-            transaction.commit();
+            });
         } catch (const pg::PgError& error) {
             const Settler::Blame blame = Settler::blame_of(error);
             if (blame == Settler::Blame::row) {
@@ -310,12 +302,7 @@ void Coordinator::put_aside_unreadable() {
         pg::log(LOG, "dtm_pg cannot read transaction " + u.gid + " and puts it aside", u.why,
                 "See dtm.attention.");
         try {
-            pg::Transaction transaction;
-            {
-                pg::Spi spi;
-                store::put_aside(u.gid, u.version, u.why);
-            }
-            transaction.commit();
+            pg::in_transaction([&] { store::put_aside(u.gid, u.version, u.why); });
             DTM_CRASH_POINT("worker.unreadable_put_aside");
             hub::count(hub::Counter::attention);
         } catch (const pg::PgError& error) {
@@ -373,16 +360,13 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
                                  core::Time now) {
     const bool apart = std::exchange(settle_apart_, false);
     try {
-        pg::Transaction transaction;
-        {
-            pg::Spi spi;
+        pg::in_transaction([&] {
             load(announced, now);
             if (sweeping) load_due(now);
             send();
             if (server_ && !apart && !foreign_) server_->execute(pg::now());
             settler_.write(pg::now());
-        }
-        transaction.commit();
+        });
         return true;
     } catch (const pg::PgError& error) {
         sweep_.look_at_all();  // for what this turn was told about

@@ -76,16 +76,13 @@ void Coordinator::look_after_others(core::Time now) {
     std::erase_if(
         gids, [this](const std::string& gid) { return hub::slice_of(gid, workers_) == worker_; });
     if (gids.empty()) return;
-    pg::Transaction transaction;
-    {
-        const pg::Spi spi;
+    pg::in_transaction([&] {
         store::load(
             gids, [](std::string_view) { return true; },
             [this](const store::Row& row) {
                 if (const auto end = round_seen(row, pg::now())) server_->round_over(*end);
             });
-    }
-    transaction.commit();
+    });
 }
 
 std::optional<core::Time> Coordinator::api_due(core::Time now) const {

@@ -138,13 +138,10 @@ void Housekeeping::remove_one_by_one(Chore& chore) {
     std::string why;
     for (const std::string& gid : gids) {
         try {
-            pg::Transaction transaction;
-            {
-                const pg::Spi spi;
+            pg::in_transaction([&gid] {
                 const std::string one[] = {gid};
                 store::remove(one);
-            }
-            transaction.commit();
+            });
         } catch (const pg::PgError& error) {
             if (Settler::blame_of(error) != Settler::Blame::row) throw;
             if (kept_.size() == most_kept) throw;

@@ -115,16 +115,10 @@ void Settler::write_one_by_one(core::Time now) {
 }
 
 void Settler::write_alone(Active& a, core::Time now) {
-    store::SettleResult result;
-    {
-        pg::Transaction transaction;
-        {
-            pg::Spi spi;
-            const store::Settlement one[] = {settlement_of(a)};
-            result = store::settle(one, now, true);
-        }
-        transaction.commit();
-    }
+    const store::SettleResult result = pg::in_transaction([&] {
+        const store::Settlement one[] = {settlement_of(a)};
+        return store::settle(one, now, true);
+    });
     DTM_CRASH_POINT("worker.settled_alone");
     // As in Coordinator::turn: nothing leaves after a synchronous wait that was cancelled.
     pg::call([] { CHECK_FOR_INTERRUPTS(); });
@@ -137,14 +131,9 @@ void Settler::write_alone(Active& a, core::Time now) {
 
 void Settler::put_aside(Active& a, const std::string& why) {
     try {
-        {
-            pg::Transaction transaction;
-            {
-                pg::Spi spi;
-                store::put_aside(a.gid(), a.version, "its state could not be written: " + why);
-            }
-            transaction.commit();
-        }
+        pg::in_transaction([&] {
+            store::put_aside(a.gid(), a.version, "its state could not be written: " + why);
+        });
         DTM_CRASH_POINT("worker.unwritable_put_aside");
         pg::log(LOG,
                 "dtm_pg cannot write the state of transaction " + a.gid() + " and puts it aside",
