@@ -1,6 +1,8 @@
 // dtm.install_barrier(): a statement of the install script, and for a person when there was nothing
 // to do at that time. An existing table is used as it is, or refused; it is never dropped.
 #include "store/barrier_install.hpp"
+
+#include "pg/session.hpp"
 #include "store/barrier.hpp"
 
 extern "C" {

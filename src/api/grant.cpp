@@ -2,6 +2,7 @@
 // and REVOKE as their caller, who therefore needs the right to do so; they have no rights of their
 // own.
 #include "api/result.hpp"
+#include "pg/session.hpp"
 #include "store/access.hpp"
 
 extern "C" {

@@ -9,6 +9,7 @@
 #include "crash_point.hpp"
 #include "hub/pending.hpp"
 #include "hub/settings.hpp"
+#include "pg/session.hpp"
 #include "store/access.hpp"
 #include "store/control.hpp"
 #include "store/dtm_tables.hpp"

@@ -1,6 +1,7 @@
 // dtm_protect and dtm_unprotect: put the barrier's triggers on a table, as the caller, who must own
 // it.
 #include "api/result.hpp"
+#include "pg/session.hpp"
 
 extern "C" {
 #include "catalog/catalog.h"

@@ -168,62 +168,6 @@ Rows Statement::execute(Args& args, bool read_only, long limit) {
     return {SPI_tuptable, SPI_processed};
 }
 
-namespace {
-
-void set_safe_search_path() {
-    call([] {
-        (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-                                GUC_ACTION_SAVE, true, 0, false);
-    });
-}
-
-}  // namespace
-
-SafeSearchPath::SafeSearchPath()
-    : level_(NewGUCNestLevel()), exceptions_(std::uncaught_exceptions()) {
-    set_safe_search_path();
-}
-
-SafeSearchPath::~SafeSearchPath() {
-    // After an error the abort of the (sub)transaction unwinds it.
-    if (std::uncaught_exceptions() == exceptions_) AtEOXact_GUC(true, level_);
-}
-
-LockTimeout::LockTimeout(std::chrono::milliseconds time)
-    : level_(NewGUCNestLevel()), exceptions_(std::uncaught_exceptions()) {
-    const std::string text = std::to_string(time.count());
-    const char* value = text.c_str();
-    call([value] {
-        (void)set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-                                true, 0, false);
-    });
-}
-
-LockTimeout::~LockTimeout() {
-    // After an error the abort of the (sub)transaction unwinds it.
-    if (std::uncaught_exceptions() == exceptions_) AtEOXact_GUC(true, level_);
-}
-
-AsRole::AsRole(Oid role) {
-    GetUserIdAndSecContext(&saved_role_, &saved_context_);
-    SetUserIdAndSecContext(role, saved_context_ | SECURITY_LOCAL_USERID_CHANGE);
-}
-
-AsRole::~AsRole() { SetUserIdAndSecContext(saved_role_, saved_context_); }
-
-Confined::Confined(Oid role) : level_(NewGUCNestLevel()), exceptions_(std::uncaught_exceptions()) {
-    GetUserIdAndSecContext(&saved_role_, &saved_context_);
-    set_safe_search_path();
-    SetUserIdAndSecContext(
-        role, saved_context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-}
-
-Confined::~Confined() {
-    // After an error the abort of the (sub)transaction unwinds the settings.
-    if (std::uncaught_exceptions() == exceptions_) AtEOXact_GUC(false, level_);
-    SetUserIdAndSecContext(saved_role_, saved_context_);
-}
-
 std::string text_arg(FunctionCallInfo fcinfo, int n) {
     auto* t = call([&] { return PG_GETARG_TEXT_PP(n); });
     return {VARDATA_ANY(t), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(t))};

@@ -115,63 +115,6 @@ private:
     SPIPlanPtr plan_ = nullptr;
 };
 
-// search_path = pg_catalog, pg_temp while it lives, so that no operator of the caller's is found.
-class SafeSearchPath {
-public:
-    SafeSearchPath();
-    ~SafeSearchPath();
-    SafeSearchPath(const SafeSearchPath&) = delete;
-    SafeSearchPath& operator=(const SafeSearchPath&) = delete;
-
-private:
-    int level_;
-    int exceptions_;
-};
-
-// While it lives, a lock is waited for no longer than that; then 55P03, as with lock_timeout.
-class LockTimeout {
-public:
-    explicit LockTimeout(std::chrono::milliseconds);
-    ~LockTimeout();
-    LockTimeout(const LockTimeout&) = delete;
-    LockTimeout& operator=(const LockTimeout&) = delete;
-
-private:
-    int level_;
-    int exceptions_;
-};
-
-// Acts as another role while it lives, as a SECURITY DEFINER function would; an error resets it
-// with the (sub)transaction.
-class AsRole {
-public:
-    explicit AsRole(Oid role);
-    ~AsRole();
-    AsRole(const AsRole&) = delete;
-    AsRole& operator=(const AsRole&) = delete;
-
-private:
-    Oid saved_role_ = InvalidOid;
-    int saved_context_ = 0;
-};
-
-// Acts as another role whose code may run and is not trusted, as ANALYZE does: what it sets is
-// taken back, it finds nothing by the caller's search_path, and it can leave nothing behind that
-// would run later as somebody else (deferred triggers, SET ROLE).
-class Confined {
-public:
-    explicit Confined(Oid role);
-    ~Confined();
-    Confined(const Confined&) = delete;
-    Confined& operator=(const Confined&) = delete;
-
-private:
-    Oid saved_role_ = InvalidOid;
-    int saved_context_ = 0;
-    int level_;
-    int exceptions_;
-};
-
 // Arguments and results of SQL functions.
 std::string text_arg(FunctionCallInfo, int n);
 std::optional<std::string> opt_text_arg(FunctionCallInfo, int n);

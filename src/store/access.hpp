@@ -2,6 +2,7 @@
 // them as their owner, for as long as one of these lives, and check themselves who may do what.
 #pragma once
 
+#include "pg/session.hpp"
 #include "pg/spi.hpp"
 
 namespace dtm::store {

@@ -2,6 +2,7 @@
 // written as the table's owner, so a participant needs no right on it. Nothing here judges.
 #pragma once
 
+#include "pg/session.hpp"
 #include "pg/spi.hpp"
 
 #include <chrono>

@@ -2,6 +2,7 @@
 #include "store/command_writes.hpp"
 
 #include "crash_point.hpp"
+#include "pg/session.hpp"
 #include "pg/transaction.hpp"
 #include "store/visible.hpp"
 

@@ -2,6 +2,7 @@
 // the tables, quoted, and nothing else. ONLY, because nobody looked at child tables.
 #include "store/dtm_tables.hpp"
 
+#include "pg/session.hpp"
 #include "store/plain_table.hpp"
 
 extern "C" {

@@ -1,6 +1,7 @@
 // See health.hpp.
 #include "store/health.hpp"
 
+#include "pg/session.hpp"
 #include "store/barrier.hpp"
 #include "store/barrier_install.hpp"
 

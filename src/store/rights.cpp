@@ -1,6 +1,8 @@
 // See rights.hpp. Simple views can be written like their table, so they count, too.
 #include "store/rights.hpp"
 
+#include "pg/session.hpp"
+
 namespace dtm::store {
 
 namespace {

@@ -2,6 +2,7 @@
 #include "store/topics.hpp"
 
 #include "crash_point.hpp"
+#include "pg/session.hpp"
 #include "pg/spi.hpp"
 #include "pg/transaction.hpp"
 
