@@ -138,7 +138,7 @@ DTM_FUNCTION(dtm_concern_of) {
     if (!row) return Datum{0};
     if (const auto found = api::concern(row->texts, pg::opt_text_arg(fcinfo, 7), row->time)) {
         pg::Args values;
-        values.text(std::string_view(found->reason)).text(std::string_view(found->remedy));
+        values.text(found->reason).text(found->remedy);
         rows.add(values);
     }
     return Datum{0};

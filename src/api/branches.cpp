@@ -21,14 +21,9 @@ DTM_FUNCTION(dtm_branches_of) {
             .int4(static_cast<std::int32_t>(o.life->attempts))
             .int4(static_cast<std::int32_t>(o.life->errors))
             .time(o.life->next)
-            .time(o.life->finished);
-        const std::string said = core::last_word(*o.life);
-        if (said.empty()) {
-            values.null();
-        } else {
-            values.text(std::string_view(said));
-        }
-        values.boolean(o.may_have_run);
+            .time(o.life->finished)
+            .text_or_null(core::last_word(*o.life))
+            .boolean(o.may_have_run);
         rows.add(values);
     }
     return Datum{0};

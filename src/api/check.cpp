@@ -26,8 +26,8 @@ namespace dtm::api {
 namespace {
 
 struct Finding {
-    const char* level;  // ok, note, warning, error
-    const char* subject;
+    std::string_view level;  // ok, note, warning, error
+    std::string_view subject;
     std::string finding;
     std::string remedy;
 };
@@ -434,13 +434,7 @@ DTM_FUNCTION(dtm_check) {
     api::ResultRows rows(fcinfo);
     for (const api::Finding& f : api::check()) {
         pg::Args row;
-        row.text(std::string_view(f.level)).text(std::string_view(f.subject));
-        row.text(std::string_view(f.finding));
-        if (f.remedy.empty()) {
-            row.null();
-        } else {
-            row.text(std::string_view(f.remedy));
-        }
+        row.text(f.level).text(f.subject).text(f.finding).text_or_null(f.remedy);
         rows.add(row);
     }
     return Datum{0};

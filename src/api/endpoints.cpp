@@ -26,7 +26,7 @@ DTM_FUNCTION(dtm_endpoints) {
     for (const hub::EndpointInfo& e : hub::endpoints()) {
         pg::Args row;
         row.oid(e.database).int4(e.worker);
-        row.text(std::string_view(e.endpoint)).text(std::string_view(e.breaker));
+        row.text(e.endpoint).text(e.breaker);
         row.int4(static_cast<std::int32_t>(e.in_flight)).int4(static_cast<std::int32_t>(e.waiting));
         row.int8(static_cast<std::int64_t>(e.calls)).int8(static_cast<std::int64_t>(e.errors));
         row.int8(static_cast<std::int64_t>(e.deferred));
@@ -41,11 +41,7 @@ DTM_FUNCTION(dtm_endpoints) {
         } else {
             row.datum(interval_of(e.mean_us));
         }
-        if (e.last_error.empty()) {
-            row.null();
-        } else {
-            row.text(std::string_view(e.last_error));
-        }
+        row.text_or_null(e.last_error);
         rows.add(row);
     }
     return Datum{0};

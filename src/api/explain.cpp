@@ -312,7 +312,7 @@ DTM_FUNCTION(dtm_explain) {
     if (PG_ARGISNULL(0)) return Datum{0};
     for (const std::string& line : api::explain(pg::text_arg(fcinfo, 0))) {
         pg::Args row;
-        row.text(std::string_view(line));
+        row.text(line);
         rows.add(row);
     }
     return Datum{0};

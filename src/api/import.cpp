@@ -258,15 +258,9 @@ void Import::report(ResultRows& rows) const {
     const auto add = [&rows](Text outcome, Text type, Text status, std::int64_t number,
                              const Left* left) {
         pg::Args values;
-        values.text(outcome).text(type);
-        if (status.empty()) {
-            values.null();
-        } else {
-            values.text(status);
-        }
-        values.int8(number);
+        values.text(outcome).text(type).text_or_null(status).int8(number);
         if (left != nullptr) {
-            values.text(Text(left->name)).text(Text(left->reason));
+            values.text(left->name).text(left->reason);
         } else {
             values.null().null();
         }

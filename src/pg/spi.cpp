@@ -22,8 +22,6 @@ Args& Args::null() {
     return *this;
 }
 
-Datum Args::make_text(std::string_view v) { return text_datum(v); }
-
 Args& Args::texts(std::span<const std::string_view> v) {
     std::vector<std::optional<std::string_view>> all(v.begin(), v.end());
     return datum(text_array(all));

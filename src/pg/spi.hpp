@@ -15,15 +15,17 @@
 
 namespace dtm::pg {
 
+Datum text_datum(std::string_view);
+
 // Values for the parameters $1, $2, … of one execution. Texts are copied into the current memory
 // context, which must live as long as the execution: SPI's own does.
 class Args {
 public:
     static constexpr std::size_t capacity = 24;
-    Args& text(std::string_view v) { return datum(make_text(v)); }
-    Args& text(const std::optional<std::string>& v) {
-        return v ? text(std::string_view(*v)) : null();
-    }
+    Args& text(std::string_view v) { return datum(text_datum(v)); }
+    Args& text(const std::string& v) { return text(std::string_view(v)); }
+    Args& text(const std::optional<std::string>& v) { return v ? text(*v) : null(); }
+    Args& text_or_null(std::string_view v) { return v.empty() ? null() : text(v); }
     Args& boolean(bool v) { return datum(BoolGetDatum(v)); }
     Args& int4(std::int32_t v) { return datum(Int32GetDatum(v)); }
     Args& int8(std::int64_t v) { return datum(Int64GetDatum(v)); }
@@ -39,7 +41,6 @@ public:
     const char* nulls() { return nulls_.data(); }
 
 private:
-    static Datum make_text(std::string_view);
     std::array<Datum, capacity> values_{};
     std::array<char, capacity> nulls_{};
     std::size_t size_ = 0;
@@ -118,6 +119,5 @@ private:
 // Arguments and results of SQL functions.
 std::string text_arg(FunctionCallInfo, int n);
 std::optional<std::string> opt_text_arg(FunctionCallInfo, int n);
-Datum text_datum(std::string_view);
 
 }  // namespace dtm::pg

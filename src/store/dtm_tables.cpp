@@ -300,7 +300,7 @@ std::vector<DtmTopic> DtmTables::topics() const {
 void DtmTables::remove_topic(const std::string& name) const {
     const pg::Spi spi;
     pg::Args args;
-    args.text(std::string_view(name));
+    args.text(name);
     (void)pg::execute("DELETE FROM ONLY " + kv_ + " WHERE cat::text = 'topics' AND k::text = $1",
                       {TEXTOID}, args);
 }

@@ -87,7 +87,7 @@ std::vector<Key> look(const TransFilter& filter, const std::optional<Position>& 
     Args args;
     args.datum(filter.from ? bounded(*filter.from) : TimestampTzGetDatum(DT_NOBEGIN));
     if (after && (!filter.until || after->time <= *filter.until)) {
-        args.time(after->time).text(std::string_view(after->name));
+        args.time(after->time).text(after->name);
     } else {
         args.datum(filter.until ? bounded(*filter.until) : TimestampTzGetDatum(DT_NOEND));
         args.null();
@@ -189,7 +189,7 @@ KvPage list_kv(std::string_view cat, const std::optional<Position>& after, int l
     Args args;
     args.text(cat);
     if (after) {
-        args.time(after->time).text(std::string_view(after->name));
+        args.time(after->time).text(after->name);
     } else {
         args.null().null();
     }

@@ -39,7 +39,7 @@ void write_progress(std::string_view gid, const std::string& progress,
         " version = version OPERATOR(pg_catalog.+) 1 WHERE gid OPERATOR(pg_catalog.=) $1",
         {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID});
     pg::Args args;
-    args.text(gid).text(std::string_view(progress)).time(due).time(now);
+    args.text(gid).text(progress).time(due).time(now);
     statement.execute(args);
 }
 
@@ -49,7 +49,7 @@ void set_aside(std::string_view gid, const std::string& attention, pg::UnixTime 
         " version = version OPERATOR(pg_catalog.+) 1 WHERE gid OPERATOR(pg_catalog.=) $1",
         {TEXTOID, TEXTOID, TIMESTAMPTZOID});
     pg::Args args;
-    args.text(gid).text(std::string_view(attention)).time(now);
+    args.text(gid).text(attention).time(now);
     statement.execute(args);
 }
 
@@ -61,7 +61,7 @@ void stop(std::string_view gid, std::string_view status, const std::string& reas
         " version = version OPERATOR(pg_catalog.+) 1 WHERE gid OPERATOR(pg_catalog.=) $1",
         {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID});
     pg::Args args;
-    args.text(gid).text(status).text(std::string_view(reason)).time(now);
+    args.text(gid).text(status).text(reason).time(now);
     statement.execute(args);
 }
 
