@@ -265,8 +265,8 @@ void Executor::attach_branches() {
         const auto found = all.find(r.request->gid);
         if (found == all.end()) continue;
         auto whole = std::make_shared<core::Request>(*r.request);
-        for (const RegisteredRow& branch : found->second) {
-            wire::add_registered(*whole, branch.registration);
+        for (const wire::Registration& branch : found->second) {
+            wire::add_registered(*whole, branch);
         }
         r.request = std::move(whole);
     }

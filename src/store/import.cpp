@@ -1,45 +1,11 @@
 // See import.hpp.
 #include "store/import.hpp"
 
+#include "store/registered.hpp"
+
 #include <unordered_set>
 
 namespace dtm::store {
-namespace {
-
-using Text = std::optional<std::string_view>;
-
-void insert_registered(std::span<const ImportedTrans> all, const std::vector<bool>& which) {
-    static pg::Statement statement(
-        "INSERT INTO dtm.trans_branch (gid, branch_id, op, url, cancel, status, data, create_time)"
-        " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)",
-        {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-         BYTEAARRAYOID, TIMESTAMPTZARRAYOID});
-    std::vector<Text> gids, branches, ops, urls, cancels, statuses;
-    std::vector<std::string_view> data;
-    std::vector<std::optional<core::Time>> times;
-    for (std::size_t i = 0; i < all.size(); ++i) {
-        if (!which[i]) continue;
-        for (const auto& [registration, time] : all[i].registered) {
-            gids.emplace_back(all[i].gid);
-            branches.emplace_back(registration.branch_id);
-            ops.emplace_back(registration.op);
-            urls.emplace_back(registration.url);
-            cancels.emplace_back(registration.cancel);
-            statuses.emplace_back(to_string(registration.status));
-            data.emplace_back(registration.data);
-            times.emplace_back(time);
-        }
-    }
-    if (gids.empty()) return;
-    pg::Args args;
-    for (const auto* column : {&gids, &branches, &ops, &urls, &cancels, &statuses}) {
-        args.datum(pg::text_array(*column));
-    }
-    args.datum(pg::bytea_array(data)).datum(pg::time_array(times));
-    statement.execute(args);
-}
-
-}  // namespace
 
 bool may_submit(Oid import) {
     static pg::Statement statement(
@@ -66,6 +32,7 @@ std::vector<bool> insert_imported(std::span<const ImportedTrans> all, Oid owner)
         " ON CONFLICT (gid) DO NOTHING RETURNING gid",
         {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
          TIMESTAMPTZARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, OIDOID});
+    using Text = std::optional<std::string_view>;
     std::vector<Text> gids, types, statuses, requests, progress, reasons, results;
     std::vector<std::optional<core::Time>> created, dues;
     std::vector<std::int32_t> intervals;
@@ -93,8 +60,13 @@ std::vector<bool> insert_imported(std::span<const ImportedTrans> all, Oid owner)
     for (std::size_t i = 0; i < rows.size(); ++i) inserted.insert(rows.text(i, 1));
     std::vector<bool> result;
     result.reserve(all.size());
-    for (const ImportedTrans& t : all) result.push_back(inserted.contains(t.gid));
-    insert_registered(all, result);
+    std::vector<const wire::DtmRegistration*> registered;
+    for (const ImportedTrans& t : all) {
+        result.push_back(inserted.contains(t.gid));
+        if (!result.back()) continue;
+        for (const wire::DtmRegistration& r : t.registered) registered.push_back(&r);
+    }
+    insert_registered(registered);
     return result;
 }
 

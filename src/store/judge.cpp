@@ -196,11 +196,10 @@ void Executor::stop_found(std::size_t i, const Row& row) {
 
 void Executor::register_found(std::size_t i, const Row& row) {
     const wire::Registration& given = command(i).registration;
-    const std::vector<RegisteredRow> all = registered(row.gid);
+    const std::vector<wire::Registration> all = registrations(row.gid, row.type);
     std::size_t bytes = 0;
-    for (const RegisteredRow& r : all) {
-        bytes += r.registration.data.size();
-        const wire::Registration& there = r.registration;
+    for (const wire::Registration& there : all) {
+        bytes += there.data.size();
         if (there.branch_id != given.branch_id || there.op != given.op) continue;
         const bool same =
             there.url == given.url && there.cancel == given.cancel && there.data == given.data;

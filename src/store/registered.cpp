@@ -18,29 +18,50 @@ core::BranchStatus status_of(std::string_view text) {
     return text == "failed" ? core::BranchStatus::failed : core::BranchStatus::prepared;
 }
 
+#define DTM_REGISTERED_COLUMNS "gid, branch_id, op, url, cancel, status, data"
+#define DTM_INSERT_REGISTERED \
+    "INSERT INTO dtm.trans_branch (" DTM_REGISTERED_COLUMNS ", create_time)"
+
+// Parameters $1 to $7: the columns, an array each.
+class Columns {
+public:
+    void add(const wire::Registration& r) {
+        gids_.emplace_back(r.gid);
+        branches_.emplace_back(r.branch_id);
+        ops_.emplace_back(r.op);
+        urls_.emplace_back(r.url);
+        cancels_.emplace_back(r.cancel);
+        statuses_.emplace_back(to_string(r.status));
+        data_.emplace_back(r.data);
+    }
+    void append_to(Args& args) const {
+        for (const Texts* column : {&gids_, &branches_, &ops_, &urls_, &cancels_, &statuses_}) {
+            args.datum(pg::text_array(*column));
+        }
+        args.datum(pg::bytea_array(data_));
+    }
+
+private:
+    Texts gids_, branches_, ops_, urls_, cancels_, statuses_;
+    std::vector<std::string_view> data_;
+};
+
 }  // namespace
 
 bool can_register() { return table_exists("trans_branch"); }
 
-std::vector<RegisteredRow> registered(std::string_view gid, bool read_only) {
-    const std::string_view one[] = {gid};
-    RegisteredByGid all = registered(one, read_only);
-    return all.empty() ? std::vector<RegisteredRow>() : std::move(all.begin()->second);
-}
-
 RegisteredByGid registered(std::span<const std::string_view> gids, bool read_only) {
-    static Statement statement(
-        "SELECT gid, branch_id, op, url, cancel, status, data, create_time FROM dtm.trans_branch"
-        " WHERE gid OPERATOR(pg_catalog.=) ANY ($1) ORDER BY gid, create_time, branch_id, op",
-        {TEXTARRAYOID});
+    static Statement statement("SELECT " DTM_REGISTERED_COLUMNS
+                               " FROM dtm.trans_branch WHERE gid OPERATOR(pg_catalog.=) ANY ($1)"
+                               " ORDER BY gid, create_time, branch_id, op",
+                               {TEXTARRAYOID});
     RegisteredByGid all;
     if (gids.empty() || !can_register()) return all;
     Args args;
     args.texts(gids);
     const pg::Rows rows = statement.execute(args, read_only);
     for (std::size_t i = 0; i < rows.size(); ++i) {
-        RegisteredRow row;
-        wire::Registration& r = row.registration;
+        wire::Registration r;
         r.gid = rows.text(i, 1);
         r.branch_id = rows.text(i, 2);
         r.op = rows.text(i, 3);
@@ -48,8 +69,7 @@ RegisteredByGid registered(std::span<const std::string_view> gids, bool read_onl
         r.cancel = rows.text(i, 5);
         r.status = status_of(rows.text(i, 6));
         r.data = rows.text(i, 7);
-        row.create_time = rows.time(i, 8);
-        all[r.gid].push_back(std::move(row));
+        all[r.gid].push_back(std::move(r));
     }
     return all;
 }
@@ -75,13 +95,13 @@ std::unordered_map<std::string, std::size_t> registered_bytes(
 
 std::vector<wire::Registration> registrations(std::string_view gid, core::TransType type,
                                               bool read_only) {
-    std::vector<wire::Registration> all;
-    if (!core::has_registered(type)) return all;
-    for (RegisteredRow& row : registered(gid, read_only)) {
-        row.registration.type = type;
-        all.push_back(std::move(row.registration));
-    }
-    return all;
+    if (!core::has_registered(type)) return {};
+    const std::string_view one[] = {gid};
+    RegisteredByGid by_gid = registered(one, read_only);
+    if (by_gid.empty()) return {};
+    std::vector<wire::Registration>& all = by_gid.begin()->second;
+    for (wire::Registration& r : all) r.type = type;
+    return std::move(all);
 }
 
 std::vector<bool> insert_registered(std::span<const wire::Registration* const> all, Oid role,
@@ -89,11 +109,11 @@ std::vector<bool> insert_registered(std::span<const wire::Registration* const> a
     static_assert(most_registered == 1000 && most_registered_bytes == 8388608);
     // FOR SHARE: a submit, an abort or a timeout waits until this transaction ends, or has won.
     static Statement statement(
-        "INSERT INTO dtm.trans_branch (gid, branch_id, op, url, cancel, status, data, create_time)"
+        DTM_INSERT_REGISTERED
         " SELECT u.gid, u.branch_id, u.op, u.url, u.cancel, u.status, u.data, $9"
         " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
-        " AS u(gid, trans_type, branch_id, op, url, cancel, status, data)"
-        " JOIN dtm.trans t ON t.gid OPERATOR(pg_catalog.=) ANY (ARRAY[u.gid])"
+        " AS u(" DTM_REGISTERED_COLUMNS
+        ", trans_type) JOIN dtm.trans t ON t.gid OPERATOR(pg_catalog.=) ANY (ARRAY[u.gid])"
         " WHERE t.status OPERATOR(pg_catalog.=) 'prepared'"
         " AND (SELECT pg_catalog.count(*) OPERATOR(pg_catalog.<) 1000"
         "  AND COALESCE(pg_catalog.sum(pg_catalog.octet_length(b.data)), 0)"
@@ -102,24 +122,16 @@ std::vector<bool> insert_registered(std::span<const wire::Registration* const> a
         " AND t.trans_type OPERATOR(pg_catalog.=) u.trans_type AND " DTM_OWNED_ROW(
             "$10") " FOR SHARE OF t ON CONFLICT (gid, branch_id, op) DO NOTHING RETURNING gid",
         {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-         TEXTARRAYOID, BYTEAARRAYOID, TIMESTAMPTZOID, OIDOID});
-    Texts gids, types, branches, ops, urls, cancels, statuses;
-    std::vector<std::string_view> data;
+         BYTEAARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, OIDOID});
+    Columns columns;
+    Texts types;
     for (const wire::Registration* r : all) {
-        gids.emplace_back(r->gid);
+        columns.add(*r);
         types.emplace_back(to_string(r->type));
-        branches.emplace_back(r->branch_id);
-        ops.emplace_back(r->op);
-        urls.emplace_back(r->url);
-        cancels.emplace_back(r->cancel);
-        statuses.emplace_back(to_string(r->status));
-        data.emplace_back(r->data);
     }
     Args args;
-    for (const Texts* column : {&gids, &types, &branches, &ops, &urls, &cancels, &statuses}) {
-        args.datum(pg::text_array(*column));
-    }
-    args.datum(pg::bytea_array(data)).time(now).oid(role);
+    columns.append_to(args);
+    args.datum(pg::text_array(types)).time(now).oid(role);
     const pg::Rows rows = statement.execute(args);
     DTM_CRASH_POINT("store.branches_registered");
     std::unordered_map<std::string_view, std::size_t> index;
@@ -127,6 +139,24 @@ std::vector<bool> insert_registered(std::span<const wire::Registration* const> a
     std::vector<bool> inserted(all.size());
     for (std::size_t i = 0; i < rows.size(); ++i) inserted[index.at(rows.text(i, 1))] = true;
     return inserted;
+}
+
+void insert_registered(std::span<const wire::DtmRegistration* const> all) {
+    static Statement statement(DTM_INSERT_REGISTERED
+                               " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)",
+                               {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+                                TEXTARRAYOID, TEXTARRAYOID, BYTEAARRAYOID, TIMESTAMPTZARRAYOID});
+    if (all.empty()) return;
+    Columns columns;
+    std::vector<std::optional<core::Time>> times;
+    for (const wire::DtmRegistration* r : all) {
+        columns.add(r->registration);
+        times.emplace_back(r->create_time);
+    }
+    Args args;
+    columns.append_to(args);
+    args.datum(pg::time_array(times));
+    statement.execute(args);
 }
 
 void delete_registered(std::span<const std::string_view> gids) {

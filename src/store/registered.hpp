@@ -5,6 +5,7 @@
 
 #include "pg/spi.hpp"
 #include "wire/api_request.hpp"
+#include "wire/dtm_store.hpp"
 
 #include <span>
 #include <string>
@@ -16,20 +17,15 @@ namespace dtm::store {
 
 bool can_register();  // the table is there
 
-struct RegisteredRow {
-    wire::Registration registration;  // but for the type: that is the transaction's
-    core::Time create_time{};
-};
-// Of one transaction, in the order of registration. read_only: as the active snapshot shows it.
-std::vector<RegisteredRow> registered(std::string_view gid, bool read_only = false);
-// Of several; those without a branch are left out.
-using RegisteredByGid = std::unordered_map<std::string, std::vector<RegisteredRow>>;
+// In the order of registration, but for the type: that is the transaction's. Those without a branch
+// are left out. read_only: as the active snapshot shows it.
+using RegisteredByGid = std::unordered_map<std::string, std::vector<wire::Registration>>;
 RegisteredByGid registered(std::span<const std::string_view> gids, bool read_only = false);
-// How much that would be; those without a branch are left out.
+// How many bytes that would be.
 std::unordered_map<std::string, std::size_t> registered_bytes(
     std::span<const std::string_view> gids);
 
-// Of one transaction, without their times. Nothing is looked for where the type has none.
+// Of one transaction. Nothing is looked for where the type has none.
 std::vector<wire::Registration> registrations(std::string_view gid, core::TransType type,
                                               bool read_only = false);
 
@@ -42,6 +38,8 @@ inline constexpr std::size_t most_registered_bytes = std::size_t{8} << 20;
 // registration for each gid.
 std::vector<bool> insert_registered(std::span<const wire::Registration* const>, Oid role,
                                     core::Time now);
+// What was registered elsewhere, at its own times.
+void insert_registered(std::span<const wire::DtmRegistration* const>);
 
 void delete_registered(std::span<const std::string_view> gids);
 

@@ -46,10 +46,8 @@ Row read_row(const pg::Rows& rows, std::size_t i) {
 void attach(Row& row, RegisteredByGid& branches) {
     const auto found = branches.find(row.gid);
     if (found == branches.end()) return;
-    for (RegisteredRow& branch : found->second) {
-        branch.registration.type = row.type;
-        row.registered.push_back(std::move(branch.registration));
-    }
+    row.registered = std::move(found->second);
+    for (wire::Registration& branch : row.registered) branch.type = row.type;
     branches.erase(found);
 }
 
