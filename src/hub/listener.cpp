@@ -18,7 +18,6 @@ namespace {
 struct Board {
     slock_t lock;
     int pid;  // 0: nobody
-    Oid database;
     std::uint32_t connections;
     char listening[128];
     char trouble[256];
@@ -53,7 +52,6 @@ void publish_listener(const ListenerInfo& info) {
     }
     SpinLockAcquire(&board->lock);
     board->pid = MyProcPid;
-    board->database = info.database;
     board->connections = info.connections;
     put(board->listening, info.listening);
     put(board->trouble, info.trouble);
@@ -67,7 +65,7 @@ std::optional<ListenerInfo> listener() {
     std::memcpy(static_cast<void*>(&seen), static_cast<const void*>(board), sizeof seen);
     SpinLockRelease(&board->lock);
     if (seen.pid == 0) return std::nullopt;
-    return ListenerInfo{seen.database, seen.listening, seen.trouble, seen.connections};
+    return ListenerInfo{seen.listening, seen.trouble, seen.connections};
 }
 
 }  // namespace dtm::hub

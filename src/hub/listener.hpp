@@ -11,7 +11,6 @@
 namespace dtm::hub {
 
 struct ListenerInfo {
-    Oid database = InvalidOid;
     std::string listening;  // empty: nobody listens
     std::string trouble;    // why not, or what of the settings could not be used
     std::uint32_t connections = 0;

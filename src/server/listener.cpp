@@ -114,7 +114,6 @@ net::ServerSettings listener_settings(const net::ServerSettings& before) {
 void publish(const net::ListenerState& state) {
     static std::string complained;
     hub::ListenerInfo info;
-    info.database = MyDatabaseId;
     info.listening = state.listening;
     info.trouble = trouble.empty() ? state.error : trouble;
     info.connections = state.connections;

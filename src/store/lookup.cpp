@@ -7,10 +7,10 @@ namespace dtm::store {
 
 namespace {
 
-#define DTM_STORED_COLUMNS                                                                \
-    "SELECT gid, trans_type, status, owner::pg_catalog.text, request, progress, version," \
-    " create_time, update_time, finish_time, rollback_time, next_cron_time,"              \
-    " next_cron_interval, last_error, rollback_reason, result, attention"
+#define DTM_STORED_COLUMNS                                                       \
+    "SELECT gid, trans_type, status, owner::pg_catalog.text, request, progress," \
+    " create_time, update_time, finish_time, rollback_time, next_cron_time,"     \
+    " next_cron_interval, rollback_reason, result, attention"
 
 Stored read_stored(const pg::Rows& rows, std::size_t i) {
     Stored row;
@@ -20,17 +20,15 @@ Stored read_stored(const pg::Rows& rows, std::size_t i) {
     row.owner = rows.text(i, 4);
     row.request = rows.text(i, 5);
     row.progress = rows.opt_text(i, 6);
-    row.version = rows.int8(i, 7);
-    row.create_time = rows.time(i, 8);
-    row.update_time = rows.time(i, 9);
-    row.finish_time = rows.opt_time(i, 10);
-    row.rollback_time = rows.opt_time(i, 11);
-    row.next_cron_time = rows.opt_time(i, 12);
-    if (!rows.is_null(i, 13)) row.next_cron_interval = rows.int4(i, 13);
-    row.last_error = rows.opt_text(i, 14);
-    row.rollback_reason = rows.opt_text(i, 15);
-    row.result = rows.opt_text(i, 16);
-    row.attention = rows.opt_text(i, 17);
+    row.create_time = rows.time(i, 7);
+    row.update_time = rows.time(i, 8);
+    row.finish_time = rows.opt_time(i, 9);
+    row.rollback_time = rows.opt_time(i, 10);
+    row.next_cron_time = rows.opt_time(i, 11);
+    if (!rows.is_null(i, 12)) row.next_cron_interval = rows.int4(i, 12);
+    row.rollback_reason = rows.opt_text(i, 13);
+    row.result = rows.opt_text(i, 14);
+    row.attention = rows.opt_text(i, 15);
     return row;
 }
 

@@ -20,14 +20,12 @@ struct Stored {
     std::string owner;  // the role's name, or its OID when it is gone
     std::string request;
     std::optional<std::string> progress;
-    std::int64_t version = 0;
     pg::UnixTime create_time{};
     pg::UnixTime update_time{};
     std::optional<pg::UnixTime> finish_time;
     std::optional<pg::UnixTime> rollback_time;
     std::optional<pg::UnixTime> next_cron_time;
     std::optional<std::int32_t> next_cron_interval;
-    std::optional<std::string> last_error;
     std::optional<std::string> rollback_reason;
     std::optional<std::string> result;
     std::optional<std::string> attention;
