@@ -10,10 +10,6 @@
 #include "server/round_answer.hpp"
 #include "store/access.hpp"
 
-extern "C" {
-#include "utils/acl.h"
-}
-
 #include <algorithm>
 #include <unordered_set>
 
@@ -38,9 +34,8 @@ bool is_lock(const pg::PgError& error) {
 
 // Whose the transactions of API clients are. Within a transaction.
 Oid api_role() {
-    const char* name = hub::settings.api_role;
-    if (!hub::is_set(name)) return store::tables_owner();
-    const Oid role = pg::call([name] { return get_role_oid(name, true); });
+    const char* const name = hub::settings.api_role;
+    const Oid role = store::role_or_owner(name);
     if (OidIsValid(role)) return role;
     throw pg::SqlError(
         "42704", "role \"" + std::string(name) + "\" of dtm.api_role does not exist", {},
