@@ -4,6 +4,18 @@
 
 namespace dtm::net {
 
+std::string_view to_string(Breaker::State state) {
+    switch (state) {
+        case Breaker::State::closed:
+            return "closed";
+        case Breaker::State::open:
+            return "open";
+        case Breaker::State::half_open:
+            break;
+    }
+    return "half_open";
+}
+
 Breaker::State Breaker::state(Time now) const {
     if (!open_) return State::closed;
     return probing_ || now >= next_ ? State::half_open : State::open;

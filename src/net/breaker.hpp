@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string_view>
 
 namespace dtm::net {
 
@@ -54,5 +55,8 @@ private:
     Time probe_since_{};
     Time next_{};  // when a probe is admitted
 };
+
+// "closed", "open", "half_open"
+std::string_view to_string(Breaker::State);
 
 }  // namespace dtm::net

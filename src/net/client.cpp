@@ -301,7 +301,7 @@ struct Client::Impl {
         std::vector<Endpoint> seen = loop.endpoints();
         // What a breaker says changes with time alone.
         endpoints_changed.store(std::ranges::any_of(
-            seen, [](const Endpoint& e) { return e.breaker != Endpoint::Breaker::closed; }));
+            seen, [](const Endpoint& e) { return e.breaker != Breaker::State::closed; }));
         const std::lock_guard lock(outbox_mutex);
         endpoints.swap(seen);
     }

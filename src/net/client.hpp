@@ -5,6 +5,7 @@
 #pragma once
 
 #include "net/server.hpp"
+#include "net/breaker.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -78,7 +79,7 @@ struct IdRange {
 // One host (scheme, name, port) as the network thread sees it.
 struct Endpoint {
     std::string key;
-    enum class Breaker : std::uint8_t { closed, open, half_open } breaker = Breaker::closed;
+    Breaker::State breaker = Breaker::State::closed;
     std::uint32_t in_flight = 0;
     std::uint32_t waiting = 0;
     std::uint64_t calls = 0;     // that have ended

@@ -348,15 +348,15 @@ std::vector<Endpoint> HostQueues::endpoints(Breaker::Time now) const {
     for (const auto& [key, host] : hosts_) {
         Endpoint e = host.seen;
         e.key = key;
-        e.breaker = static_cast<Endpoint::Breaker>(host.breaker.state(now));
+        e.breaker = host.breaker.state(now);
         e.in_flight = host.in_flight;
         e.waiting = static_cast<std::uint32_t>(host.urgent.size() + host.waiting.size());
         e.errors_in_a_row = host.breaker.errors_in_a_row();
-        if (e.breaker != Endpoint::Breaker::closed) e.next_probe = host.breaker.retry_after(now);
+        if (e.breaker != Breaker::State::closed) e.next_probe = host.breaker.retry_after(now);
         all.push_back(std::move(e));
     }
     const auto importance = [](const Endpoint& e) {
-        return std::tuple(e.breaker == Endpoint::Breaker::closed, e.errors_in_a_row == 0,
+        return std::tuple(e.breaker == Breaker::State::closed, e.errors_in_a_row == 0,
                           e.in_flight + e.waiting == 0, std::string_view(e.key));
     };
     std::ranges::sort(all, {}, importance);

@@ -146,13 +146,12 @@ void Coordinator::show_endpoints(core::Time now) {
     if (endpoints_shown_ && now >= *endpoints_shown_ && now - *endpoints_shown_ < core::Seconds{1})
         return;
     endpoints_shown_ = now;
-    constexpr const char* names[] = {"closed", "open", "half_open"};
     std::vector<hub::EndpointInfo> all;
     for (net::Endpoint& e : client_->endpoints()) {
         if (all.size() == hub::max_endpoints) break;
         hub::EndpointInfo info;
         info.endpoint = std::move(e.key);
-        info.breaker = names[static_cast<int>(e.breaker)];
+        info.breaker = net::to_string(e.breaker);
         info.in_flight = e.in_flight;
         info.waiting = e.waiting;
         info.calls = e.calls;

@@ -307,9 +307,9 @@ TEST_F(NetDeferred, OneProbeThenAll) {
     for (std::uint64_t id = 10; id < 13; ++id) add(id, "http://dead/");
     EXPECT_EQ(start(), (Ids{10}));
     EXPECT_EQ(deferred(), (Ids{11, 12}));
-    EXPECT_EQ(endpoint("http://dead:80").breaker, Endpoint::Breaker::half_open);
+    EXPECT_EQ(endpoint("http://dead:80").breaker, State::half_open);
     end(500);
-    EXPECT_EQ(endpoint("http://dead:80").breaker, Endpoint::Breaker::closed);
+    EXPECT_EQ(endpoint("http://dead:80").breaker, State::closed);
     for (std::uint64_t id = 20; id < 23; ++id) add(id, "http://dead/");
     EXPECT_EQ(start(), (Ids{20, 21, 22}));
 }
@@ -330,7 +330,7 @@ TEST_F(NetDeferred, AnyStatusIsAnAnswer) {
         ASSERT_EQ(start(), (Ids{id}));
         end(500);
     }
-    EXPECT_EQ(endpoint("http://angry:80").breaker, Endpoint::Breaker::closed);
+    EXPECT_EQ(endpoint("http://angry:80").breaker, State::closed);
     EXPECT_EQ(endpoint("http://angry:80").errors, 0u);
 }
 
@@ -356,7 +356,7 @@ TEST_F(NetDeferred, HostsAreShownWithTheirTrouble) {
     const auto all = queues.endpoints(now);
     ASSERT_EQ(all.size(), 3u);
     EXPECT_EQ(all[0].key, "http://dead:80");
-    EXPECT_EQ(all[0].breaker, Endpoint::Breaker::open);
+    EXPECT_EQ(all[0].breaker, State::open);
     EXPECT_EQ(all[0].calls, 3u);
     EXPECT_EQ(all[0].errors, 3u);
     EXPECT_EQ(all[0].deferred, 1u);
@@ -398,7 +398,7 @@ TEST_F(NetDeferred, AProbeThatHangsKeepsNobodyOutForLong) {
     add(12, "http://dead/");
     EXPECT_EQ(start(), (Ids{12}));
     end(0);  // the first probe, which nobody waited for
-    EXPECT_EQ(endpoint("http://dead:80").breaker, Endpoint::Breaker::closed);
+    EXPECT_EQ(endpoint("http://dead:80").breaker, State::closed);
 }
 
 // All places of the host are taken, by calls from before it opened or by its probe: what waits

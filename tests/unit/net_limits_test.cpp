@@ -171,7 +171,7 @@ TEST(NetLimits, HostsAreShownWhileTheThreadSleeps) {
     Settings settings;
     settings.breaker_errors = 1;
     Caller caller(settings);
-    const auto shows = [&caller](std::uint64_t calls, Endpoint::Breaker breaker) {
+    const auto shows = [&caller](std::uint64_t calls, Breaker::State breaker) {
         const auto end = Clock::now() + patience;
         while (Clock::now() < end) {
             const auto all = caller.client.endpoints();
@@ -181,11 +181,11 @@ TEST(NetLimits, HostsAreShownWhileTheThreadSleeps) {
         return false;
     };
     for (std::uint64_t id = 0; id < 3; ++id) caller.ask(make_call(id, server.url("/ok")));
-    EXPECT_TRUE(shows(3, Endpoint::Breaker::closed));
+    EXPECT_TRUE(shows(3, Breaker::State::closed));
     caller.ask(make_call(3, server.url("/hold"), 50ms));
-    EXPECT_TRUE(shows(4, Endpoint::Breaker::half_open));
+    EXPECT_TRUE(shows(4, Breaker::State::half_open));
     EXPECT_EQ(caller.ask(make_call(4, server.url("/ok"))).status, 200);
-    EXPECT_TRUE(shows(5, Endpoint::Breaker::closed));
+    EXPECT_TRUE(shows(5, Breaker::State::closed));
     server.release();
 }
 
