@@ -155,41 +155,29 @@ private:
         return successors(o.index);
     }
 
-    bool open_action(std::uint32_t i) const {
-        return branch(i).action.status != BranchStatus::succeed;
+    std::vector<std::uint32_t> before(std::uint32_t i, Op op) const {
+        return core::waits_for(progress_.request, progress_.state, i, op);
     }
 
+    std::string listed(const std::vector<std::uint32_t>& branches, std::string_view wish) const {
+        std::string text;
+        for (const std::uint32_t i : branches) {
+            text += text.empty() ? wish : ", ";
+            text += id(i);
+        }
+        return text;
+    }
+
+    // Of those that come one after the other, the one right before it says enough.
     std::string predecessors(std::uint32_t i) const {
-        std::string names;
-        const auto name = [&](std::uint32_t p) {
-            if (!open_action(p)) return;
-            names += (names.empty() ? "waits for " : ", ") + id(p);
-        };
-        // One after the other; those of a tcc from the last one on.
-        const bool backwards = is(core::TransType::tcc);
-        const bool first = backwards ? i + 1 == progress_.request.branches.size() : i == 0;
-        if (!progress_.request.options.concurrent && !first) name(backwards ? i + 1 : i - 1);
-        if (!names.empty()) return names;
-        for (const std::uint32_t p : progress_.request.branches[i].after) name(p);
-        return names;
+        std::vector<std::uint32_t> open = before(i, Op::action);
+        if (!progress_.request.options.concurrent && !open.empty())
+            open = {open.front() > i ? open.front() : open.back()};
+        return listed(open, "waits for ");
     }
 
     std::string successors(std::uint32_t i) const {
-        const auto to_be_undone = [&](std::uint32_t k) {
-            return undone(k) && branch(k).compensate.status != BranchStatus::succeed;
-        };
-        const bool forwards = is(core::TransType::xa);
-        const auto count = static_cast<std::uint32_t>(progress_.request.branches.size());
-        std::string names;
-        for (std::uint32_t k = 0; k < count; ++k) {
-            if (k == i || !to_be_undone(k)) continue;
-            const auto& after = progress_.request.branches[k].after;
-            const bool concurrent = progress_.request.options.concurrent;
-            const bool builds_on_it = std::find(after.begin(), after.end(), i) != after.end();
-            if (concurrent ? !builds_on_it : (k < i) != forwards) continue;
-            names += (names.empty() ? "waits until these are undone: " : ", ") + id(k);
-        }
-        return names;
+        return listed(before(i, Op::compensate), "waits until these are undone: ");
     }
 
     std::string conclusion() const {

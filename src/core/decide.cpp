@@ -142,26 +142,6 @@ bool force_stop(const Request& request, State& state) {
     return true;
 }
 
-namespace {
-
-// Orders hold for skipped steps, too: what stands behind one must not start before what stands
-// before it, nor the other way round when all is undone.
-bool out_of_order(const Request& request, const State& state, std::uint32_t branch) {
-    if (state.status == Status::submitted) {
-        return std::ranges::any_of(request.branches[branch].after, [&](std::uint32_t p) {
-            return state.branches[p].action.status != BranchStatus::succeed;
-        });
-    }
-    for (std::size_t i = 0; i < state.branches.size(); ++i) {
-        const BranchState& b = state.branches[i];
-        if (!is_undone(request, b) || b.compensate.status == BranchStatus::succeed) continue;
-        if (std::ranges::count(request.branches[i].after, branch) > 0) return true;
-    }
-    return false;
-}
-
-}  // namespace
-
 bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
           const std::string& reason) {
     if (branch >= state.branches.size()) return false;
@@ -170,7 +150,10 @@ bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
     if (state.status == Status::submitted) op = &b.action;
     if (state.status == Status::aborting && is_undone(request, b)) op = &b.compensate;
     if (op == nullptr || op->status != BranchStatus::prepared) return false;
-    if (out_of_order(request, state, branch)) return false;
+    // Orders hold for skipped steps, too: what stands behind one must not start before what stands
+    // before it, nor the other way round when all is undone.
+    const Op which = op == &b.action ? Op::action : Op::compensate;
+    if (!released_by_orders(request, state, branch, which)) return false;
     op->status = BranchStatus::succeed;
     op->in_flight = false;
     op->finished = now;

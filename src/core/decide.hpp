@@ -70,6 +70,12 @@ Decision decide(const Request& request, State state, const Event& event, Time no
 // xa every one: its first phase is the client's own call, of which nobody here knows.
 bool is_undone(const Request& request, const BranchState& branch);
 
+// The branches that stand before this one, in the order of their indices: its action (confirm,
+// commit) waits until those of them have succeeded, its compensation (cancel, rollback) until they
+// are undone. Empty: it is its turn.
+std::vector<std::uint32_t> waits_for(const Request& request, const State& state,
+                                     std::uint32_t branch, Op op);
+
 // The state a submit creates. `status` is submitted or prepared.
 State initial_state(const Request& request, Status status, Time create_time);
 

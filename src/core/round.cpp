@@ -133,12 +133,6 @@ bool Round::attempt(std::uint32_t branch, Op op) {
     return false;
 }
 
-bool Round::released_by_orders(std::uint32_t branch) const {
-    return std::ranges::all_of(request.branches[branch].after, [this](std::uint32_t p) {
-        return out.state.branches[p].action.status == BranchStatus::succeed;
-    });
-}
-
 bool Round::attempt_actions() {
     const auto count = static_cast<std::uint32_t>(state().branches.size());
     const bool serial = !request.options.concurrent;
@@ -149,7 +143,7 @@ bool Round::attempt_actions() {
         for (std::uint32_t i = 0; i < count; ++i) {
             if (state().branches[i].action.status == BranchStatus::succeed) continue;
             // An action without a URL may release one that stands before it.
-            if (released_by_orders(i) && attempt(i, Op::action)) {
+            if (released_by_orders(request, state(), i, Op::action) && attempt(i, Op::action)) {
                 again = true;
                 continue;
             }

@@ -53,12 +53,16 @@ struct Round {
     // the status moves.
     std::string timeout_reason() const;
     void wake_at(Time);
-
-private:
-    bool released_by_orders(std::uint32_t branch) const;
 };
 
 OpState& op_state(State&, std::uint32_t branch, Op);
+
+// Whether branches that are called one after the other begin with the last one: a branch of tcc may
+// have been called by one that was registered before it.
+bool from_the_last(TransType, Op);
+// By the orders of a saga alone; where branches are called one after the other, their places count
+// as well.
+bool released_by_orders(const Request&, const State&, std::uint32_t branch, Op);
 
 // The types' rules, a file each. `answer` is null when nothing came back.
 void run_saga(Round&, const Answer* answer);

@@ -19,12 +19,10 @@ void await_decision(Round& r) {
     r.state().outdated = true;
 }
 
-// One after the other: a branch of tcc may have been called by one that was registered before it,
-// and is confirmed or cancelled before that one; of xa in order of registration.
 void drive(Round& r, Op op, Trigger done) {
     const auto count = static_cast<std::uint32_t>(r.state().branches.size());
     for (std::uint32_t n = 0; n < count; ++n) {
-        const std::uint32_t branch = r.request.type == TransType::tcc ? count - 1 - n : n;
+        const std::uint32_t branch = from_the_last(r.request.type, op) ? count - 1 - n : n;
         if (op_state(r.state(), branch, op).status == BranchStatus::succeed) continue;
         if (!r.attempt(branch, op)) return;
     }

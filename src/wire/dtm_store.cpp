@@ -325,7 +325,8 @@ void read_workflow(Takeover& t, std::span<const DtmBranch> rows) {
 
 // ---- what has happened --------------------------------------------------------------------------
 
-// dtm would call it now (dtm-compat.md 5.5.2, 5.6, 5.7), so it may have called it before.
+// dtm would call it now (dtm-compat.md 5.5.2, 5.6, 5.7), so it may have called it before. Not
+// core::waits_for(): dtm looks at the step right before it alone.
 bool may_be_running(const Takeover& t, std::size_t step) {
     const auto succeeded = [&](std::size_t i) {
         return t.state.branches[i].action.status == BranchStatus::succeed;
