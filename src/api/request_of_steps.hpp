@@ -20,8 +20,7 @@ struct StepsForm {
 };
 
 // The request's JSON text, as dtm's HTTP submit takes it. Throws wire::BadRequest with paths such
-// as
-// $.steps[1].action and $.options.delay; steps are numbered from 0, as `after` numbers them.
+// as $.steps[1].action and $.options.delay; steps are numbered from 0, as `after` numbers them.
 std::string request_of_steps(const StepsForm&);
 
 // Translates what is wrong with the request that request_of_steps made into the arguments it was

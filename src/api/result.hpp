@@ -11,8 +11,8 @@ struct Tuplestorestate;
 
 namespace dtm::api {
 
-// The rows of a set-returning function, collected in memory. The argument's SPI scope, if any, must
-// not have been opened before this is made: what is returned belongs to the caller.
+// The rows of a set-returning function, collected in memory. A SPI scope, if any, is opened after
+// this is made: what is returned belongs to the caller.
 class ResultRows {
 public:
     explicit ResultRows(FunctionCallInfo);

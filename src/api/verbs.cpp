@@ -1,6 +1,6 @@
-// dtm_retry_now and dtm_force_stop: what an operator says to one transaction. The row is locked,
-// judged by the transition table and written with a new version, so nothing in flight reverses it
-// (P4).
+// dtm_retry_now, dtm_retry_all, dtm_skip and dtm_force_stop: what an operator says to transactions.
+// A row is locked, judged by core's rules and written with a new version, so nothing in flight
+// reverses it (P4).
 #include "store/verbs.hpp"
 #include "api/orders.hpp"
 #include "api/progress.hpp"

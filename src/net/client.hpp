@@ -1,11 +1,12 @@
-// The network thread: calls HTTP endpoints with libcurl's multi interface and hands answers back
-// through a queue and a file descriptor. Plain C++: knows no PostgreSQL, no dtm, and links into a
-// test program of its own (TSan). It survives dead, slow and hostile peers: every call ends, by its
-// own timeout at the latest, and no answer is larger than the cap.
+// The network thread: calls HTTP endpoints with libcurl's multi interface, has the listener
+// (net/server.hpp), and hands over what comes through queues and a file descriptor. Plain C++:
+// knows no PostgreSQL, no dtm, and links into a test program of its own (TSan). It survives dead,
+// slow and hostile peers: every call ends, by its own timeout at the latest, and no answer is
+// larger than the cap.
 #pragma once
 
-#include "net/server.hpp"
 #include "net/breaker.hpp"
+#include "net/server.hpp"
 
 #include <chrono>
 #include <cstdint>

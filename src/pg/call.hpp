@@ -6,12 +6,10 @@
 //  1. A function that can ereport is called only through pg::call.
 //  2. Between sigsetjmp and the C call there is no object with a non-trivial destructor: what the
 //     callable returns must be trivial, and the callable itself must only call C.
-//  3. PgError keeps the whole ErrorData; pg::entry raises it whole. No SQLSTATE is rebuilt from
-//  text.
+//  3. PgError keeps the whole ErrorData; pg::entry raises it whole. No SQLSTATE is made of text.
 //  4. pg::entry catches PgError, bad_alloc, exception and ...; it raises after the catch block.
 //  5. No PG_TRY in our code. One mechanism.
-//  6. Whoever swallows a PgError is a Transaction or Subtransaction that aborts
-//  (pg/transaction.hpp).
+//  6. A PgError is swallowed only around a Transaction or Subtransaction that aborts.
 //  7. Callbacks given to C libraries or to PostgreSQL are noexcept and never longjmp.
 //  8. One thread beside the main one, that of net/: all signals blocked, no PostgreSQL function.
 //  9. Two heaps, never mixed: C++'s for our values, memory contexts for what PostgreSQL will own.

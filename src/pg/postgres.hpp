@@ -1,5 +1,5 @@
-// The only door to PostgreSQL's headers. Included by pg/ and by the rooms above it (store, hub,
-// api, worker), never by core, wire or net: a second include guard there makes it a compile error.
+// The only door to PostgreSQL's headers, for pg/ and the rooms above it. core, wire and net are
+// compiled with DTM_PURE_CPP, so that including it there is an error.
 #pragma once
 
 #ifdef DTM_PURE_CPP

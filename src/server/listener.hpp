@@ -1,4 +1,4 @@
-// What the settings say about the listener.
+// What the settings say about the listener, and what people hear of it.
 #pragma once
 
 #include "net/server.hpp"

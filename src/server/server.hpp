@@ -46,7 +46,7 @@ public:
         store::CommandResult row;
     };
     std::vector<Written> take_written();
-    // Gids whose round somebody waits for.
+    // Whose round somebody waits for.
     bool is_awaited(const std::string& gid) const { return waiting_.is_awaited(gid); }
     std::vector<std::string> awaited() const { return waiting_.gids(); }
     void round_over(const RoundEnd& end);

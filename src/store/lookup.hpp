@@ -1,7 +1,6 @@
 // One row of dtm.trans with everything in it, for people who ask. A role finds its own
 // transactions, who may execute dtm.observe_all() finds all of them; to others a gid does not
-// exist, but where it says otherwise. Reads with the active snapshot and locks nothing. Runs within
-// a store::AsOwner.
+// exist, but where it says otherwise. Locks nothing. Runs within a store::AsOwner.
 #pragma once
 
 #include "pg/spi.hpp"
@@ -31,9 +30,11 @@ struct Stored {
     std::optional<std::string> attention;
 };
 
+// As the active snapshot shows it.
 std::optional<Stored> find(std::string_view gid, Oid viewer);
-// Whoever asks; unknown gids are left out.
+// Whoever asks, as of now; unknown gids are left out.
 std::vector<Stored> find_all(std::span<const std::string_view> gids);
+// As the active snapshot shows it.
 std::optional<std::string> find_status(std::string_view gid, Oid viewer);
 
 }  // namespace dtm::store

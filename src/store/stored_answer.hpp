@@ -1,4 +1,4 @@
-// A row of lookup.hpp as wire reads and prints it, for dtm_query and the API server alike.
+// A row of lookup.hpp as wire reads and prints it, for whoever shows one.
 #pragma once
 
 #include "store/lookup.hpp"

@@ -1,6 +1,6 @@
 // Topics: rows of dtm.kv with cat 'topics', whose v is the JSON text [{"url":…,"remark":…}, …], as
-// dtm keeps them. Who changes a topic locks it, so no subscriber is lost.
-// What the text means is the caller's business. Runs within a store::AsOwner.
+// dtm keeps them. Who changes a topic locks it, so no subscriber is lost. What the text means is
+// subscribers.hpp's business. Runs within a store::AsOwner.
 #pragma once
 
 #include <cstdint>

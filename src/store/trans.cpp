@@ -1,5 +1,5 @@
 // See trans.hpp. Two rules keep this file honest: every value travels as a parameter, and every
-// update says which version of the row it read.
+// update says which version of the row it read, if anybody has read it.
 #include "store/trans.hpp"
 
 #include "core/decide.hpp"

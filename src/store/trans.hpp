@@ -1,6 +1,8 @@
-// The rows of dtm.trans. All SQL that submits, loads and settles is here; nothing here decides
-// anything. Every update is guarded by the row's version: whoever wrote in between wins, and the
-// loser is told. Functions run within a pg::Spi scope and may throw pg::PgError.
+// The rows of dtm.trans: how dtm_submit() inserts one, and how a coordinator loads, settles and
+// removes them. Nothing here decides anything. A settle is guarded by the version that was read:
+// whoever wrote in between wins, and the loser is told. Functions run within a pg::Spi scope and
+// may throw pg::PgError. What commands of clients write is in command_writes.hpp, what operators do
+// in verbs.hpp.
 #pragma once
 
 #include "core/types.hpp"
@@ -90,8 +92,8 @@ struct SettleResult {
 };
 SettleResult settle(std::span<const Settlement>, core::Time now, bool skip_locked);
 
-// Puts a row aside: it is not due any more and dtm.attention lists it with the reason. Version 0:
-// the version could not be read, any will do.
+// Puts a row aside that is trouble: it is not due any more and dtm.attention lists it with the
+// reason. Version 0: the version could not be read, any will do.
 void put_aside(std::string_view gid, std::int64_t version, std::string_view why);
 
 // Finished transactions that ended at `from` (none: whenever) or later and before `older_than`, the
@@ -104,7 +106,7 @@ struct Finished {
 Finished finished_before(const std::optional<core::Time>& from, core::Time older_than, int limit,
                          std::span<const std::string> but);
 void remove(std::span<const std::string> gids);  // with their registered branches
-// What operators did before; returns how many events went.
+// The record of operators' orders given before; returns how many events went.
 std::int64_t purge_events(core::Time older_than, int limit);
 
 }  // namespace dtm::store

@@ -1,6 +1,6 @@
-// What an operator does to a row. Each write raises the row's version, so whatever a coordinator
-// has in flight for it loses (design 5.4). Runs within a store::AsOwner, in the operator's
-// transaction.
+// What an operator, and a client's forceStop, does to a row that is locked. Each write raises the
+// row's version, so whatever a coordinator has in flight for it loses (design 5.4). Runs within a
+// store::AsOwner.
 #pragma once
 
 #include "store/trans.hpp"
@@ -16,7 +16,7 @@ struct Locked : Row {
     std::string type_word;
     std::string status_word;
 };
-// Waits for whoever writes the row. `viewer` as in store/lookup.hpp.
+// Waits for whoever writes the row. None: it does not exist for `viewer` (store/lookup.hpp).
 std::optional<Locked> lock_for_verb(std::string_view gid, Oid viewer);
 
 // Due at that time (none: never by itself) and no longer put aside. progress: none leaves the

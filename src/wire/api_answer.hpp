@@ -16,7 +16,7 @@
 
 namespace dtm::wire {
 
-// How a call ended, in the three words of dtm.
+// How a call ended: dtm's three words, and the errors.
 struct ApiOutcome {
     enum class Kind : std::uint8_t {
         success,

@@ -1,8 +1,7 @@
 // Reads what clients of dtm send (dtm-compat.md 1.1.1, 1.4, 1.5, Part 3): the transaction object of
 // prepare, submit, abort, forceStop, resetNextCronTime and prepareWorkflow, the flat map of
-// registerBranch, the JSON-RPC envelope and query strings. Bytes in, values out. Everything here is
-// as lenient as dtm where a client leans on it, and refuses the rest with BadRequest before
-// anything is stored.
+// registerBranch, the JSON-RPC envelope and targets. Bytes in, values out. As lenient as dtm where
+// a client leans on it; the rest is BadRequest before anything is stored.
 #pragma once
 
 #include "core/command.hpp"

@@ -18,8 +18,7 @@ struct BranchQuery {
 };
 
 // Reads "gid=…&op=…", with or without a leading '?', or a whole URL. Other parameters are passed
-// over. '+' is a space, a '%' that no two
-// hexadecimal digits follow stays as it is.
+// over; how text is decoded, query.hpp says.
 BranchQuery parse_branch_query(std::string_view text);
 
 }  // namespace dtm::wire

@@ -1,6 +1,6 @@
-// Reads a submit request in dtm's language (dtm-compat.md 1.4) and makes a core::Request of it, or
-// says exactly what is wrong with it. Bytes in, values out: no sockets, no tables. The API server's
-// door to the same reading is api_request.hpp, so the same request leaves the same row (P1).
+// Reads SQL's submit in dtm's language (dtm-compat.md 1.4) and makes a core::Request of it, or says
+// exactly what is wrong with it. Bytes in, values out: no sockets, no tables. All other requests
+// come through api_request.hpp to the same reader, so the same request leaves the same row (P1).
 #pragma once
 
 #include "core/types.hpp"

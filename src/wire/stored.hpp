@@ -1,6 +1,7 @@
-// The two texts of a row in dtm.trans: `request` (written once, by the submit) and `progress`
-// (written by each settle). Canonical: equal requests give equal bytes, so a repeated submit is
-// recognised by comparing them. Tolerates unknown members, so a newer version can add some (P13).
+// The two texts of a row in dtm.trans: `request` (what was asked for: written with the row, and
+// again where the submit of a prepared one adds options) and `progress` (what has happened since).
+// Canonical: equal requests give equal bytes, so a repeated one is recognised by comparing them.
+// Tolerates unknown members, so a newer version can add some (P13).
 #pragma once
 
 #include "core/types.hpp"

@@ -1,6 +1,6 @@
 // The transactions that this coordinator holds in memory, and what decide() wants done with them.
-// Pure bookkeeping between store, core and net: no SQL, no waiting. What is lost with this memory
-// is found again by the sweep.
+// Bookkeeping between store, core, net and the API: no SQL, no waiting. What is lost with this
+// memory is found again by the sweep.
 #pragma once
 
 #include "core/decide.hpp"

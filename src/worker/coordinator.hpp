@@ -1,5 +1,5 @@
 // The loop of one coordinator: takes new and due transactions, answers and timers, decides, calls
-// and settles (design 4). Owns the network thread. Knows its database only through store/.
+// and settles (design 4). Owns the network thread and, in one coordinator of a server, the API.
 #pragma once
 
 #include "net/client.hpp"
