@@ -34,7 +34,7 @@ class Clock:
             self.numbers = Numbers.from_buffer(mmap.mmap(file.fileno(), 0))
         cluster.environment = {**os.environ, "LD_PRELOAD": str(library), "DTM_CLOCK": str(path)}
         cluster.restart()
-        cluster.wait_coordinator()
+        cluster.wait_coordinator(count=int(cluster.settings.get("dtm.workers", 1)))
         begin = cluster.sql("select clock_timestamp()")[0][0]
         self.set(-3600)
         assert cluster.sql("select clock_timestamp()")[0][0] < begin, "the server has a clock of its own"

@@ -84,6 +84,18 @@ def test_a_coordinator_goes_on_when_the_clock_was_set_back(own_cluster, session,
     wait_until(is_kept_back, "the order is known")
 
 
+@pytest.mark.settings({**listen_settings(), "dtm.workers": 2})
+def test_clients_are_answered_when_the_clock_was_set_back(own_cluster, session, one):
+    """Also by a coordinator that sees in its row only how far the other one is."""
+    clock = Clock(own_cluster)
+    api = wait_listening(Api(own_cluster, session(own_cluster)))
+    api.db.passed_by(one)
+    clock.set(-HOUR)
+    gids = [saga(api, both(one, "ok"), wait_result=True) for _ in range(12)]  # of both slices
+    assert [api.status(gid) for gid in gids] == ["succeed"] * 12
+    api.close()
+
+
 # --- not before its time ------------------------------------------------------------------------------
 
 @pytest.mark.settings({"autovacuum": "off", "dtm.sweep_interval": 10})
@@ -126,6 +138,7 @@ def test_who_has_waited_longest_is_told_that_it_goes_on(own_cluster, session, on
         clock.set(10)   # so the coordinator looks who has waited too long
         api.db.passed_by(two)
         assert not waiting.done()
+        clock.set(-HOUR)
         clock.pass_by(100)
         answer, gid = waiting.result(60)
     assert (answer.status, answer.json["dtm_result"]) == (425, "ONGOING"), answer
