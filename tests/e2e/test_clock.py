@@ -113,7 +113,7 @@ def test_a_slow_look_at_all_rows_is_a_rare_one(own_cluster, session):
              " select %s, trans_type, 'submitted', owner, request, clock_timestamp() - %s::interval from dtm.trans"
              " where gid = %s", gid, age, model)
         return gid
-    clock.slow_down(4)
+    clock.slow_down(20)
     db.wait(due_since("1 hour"), "succeed")
     late = due_since("1 hour")
     clock.set(12)   # seconds: more than between two looks that are not slow
