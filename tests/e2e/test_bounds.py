@@ -183,23 +183,25 @@ def test_answers_are_not_fetched_without_end_while_a_commit_waits(own_cluster, s
             db.saga(step(one.url(f"hold/{name}", size=size), None, {}), gid=gid, request_timeout=LONG)
     wait_until(lambda: db.q("select in_flight, waiting from dtm.stat_endpoint where endpoint = %s", one.url("")[:-1])
                == [(20, 980)], "the others stand in line")
-    own_cluster.reload(synchronous_standby_names="away")
-    db.q("set synchronous_commit = local")
-    last = db.saga(step(two.url("ok/a"), None, {}))
-    wait_until(lambda: db.one("select wait_event from pg_stat_activity where backend_type = 'dtm coordinator'")
-               == "SyncRep", "its commit waits")
-    one.set_mode(name, "huge")
-    one.release(name)
 
     def called():
         return one.query("select count(*) from call where name = ?", name)[0][0]
-    wait_until(lambda: called() * size >= 32 * MIB, "as many are called as may be")
-    for _ in range(100):  # the network thread goes round meanwhile, and the service answers
-        with Raw(own_cluster) as raw:
-            assert raw.send("NONSENSE\r\n\r\n").answer().status == 400
-        one.control("ping")
-        assert called() <= 20 + 32 * MIB // size + 20
-    own_cluster.reload(synchronous_standby_names="")
+    db.q("set synchronous_commit = local")
+    own_cluster.reload(synchronous_standby_names="away")
+    try:
+        last = db.saga(step(two.url("ok/a"), None, {}))
+        wait_until(lambda: db.one("select wait_event from pg_stat_activity where backend_type = 'dtm coordinator'")
+                   == "SyncRep", "its commit waits")
+        one.set_mode(name, "huge")
+        one.release(name)
+        wait_until(lambda: called() * size >= 32 * MIB, "as many are called as may be")
+        for _ in range(100):  # the network thread goes round meanwhile, and the service answers
+            with Raw(own_cluster) as raw:
+                assert raw.send("NONSENSE\r\n\r\n").answer().status == 400
+            one.control("ping")
+            assert called() <= 20 + 32 * MIB // size + 20
+    finally:
+        own_cluster.reload(synchronous_standby_names="")
     assert set(db.wait_all([*gids, last]).values()) == {"succeed"}
     assert called() == 1000
 
