@@ -291,16 +291,17 @@ def test_what_a_turn_brings_that_finds_the_database_foreign(server, session, one
     restore, watcher = session(api.cluster, autocommit=False), session(api.cluster)
     restore.q("lock table dtm.trans in access exclusive mode")
     wait_blocked(watcher, 2)  # it wants to read what is due, and tries it again in every turn
-    with ThreadPoolExecutor(1) as pool:
-        submitted = pool.submit(saga, api, both(one, "ok"), answer=True)
-        wait_blocked(watcher, 3)
-        assert not submitted.done()
+    gid = api.new_gid("saga")
+    body = {"gid": gid, "trans_type": "saga", "steps": [{"action": one.url("ok/a")}], "payloads": ["1"]}
+    with Raw(api.cluster) as raw:
+        raw.send(post_text(SUBMIT, json.dumps(body)))
+        wait_blocked(watcher, 5)
         restore.q("update dtm.trans set create_time = '2000-01-01' where gid = %s", waits)
         restore.q("insert into dtm.identity (system_identifier, database, timeline, installed)"
                   " select system_identifier + 1, database, timeline, installed from dtm.identity")
         calls = len(one.calls(gid=waits))
         restore.conn.commit()
-        answer, gid = submitted.result(60)
+        answer = raw.answer()
     assert answer.status == 503 and "before dtm_adopt() is run" in answer.message, answer
     assert api.db.row(gid) is None and one.calls(gid=gid) == []
     assert len(one.calls(gid=waits)) == calls
