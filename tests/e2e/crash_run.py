@@ -34,7 +34,7 @@ numbers = itertools.count(1)
 def points_in_source():
     found = Counter(name for path in SOURCES.rglob("*.cpp")
                     for name in re.findall(r'DTM_CRASH_POINT\("([^"]+)"\)', path.read_text()))
-    assert all(n == 1 for n in found.values()), f"two points of one name: {found.most_common(3)}"
+    assert set(found.values()) == {1}, f"two points of one name: {found.most_common(3)}"
     return set(found)
 
 

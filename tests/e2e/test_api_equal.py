@@ -91,7 +91,7 @@ def test_a_submit_leaves_the_same_rows(doors, one, kind):
         elif kind != "delayed msg":
             doors.api.wait(gid)
         found.append((doors.row(gid), doors.branch_rows(gid), doors.api.branches(gid)))
-    assert found[0] == found[1]
+    assert found[0] == found[1] and all(found[0])
 
 
 @pytest.mark.parametrize("kind", ["saga", "failing saga", "delayed msg", "msg"])
@@ -118,8 +118,9 @@ def test_registered_branches_leave_the_same_rows(doors, one, trans_type, end):
         getattr(doors, end)(door, base | {"rollback_reason": "no money"})
         doors.api.wait(gid)
         found.append((before, doors.row(gid), doors.branch_rows(gid), doors.api.branches(gid)))
-    for sql, http in zip(*found):
+    for sql, http in zip(*found, strict=True):
         assert sql == http
+    assert len(found[0][2]) == 4, "two of each branch"
 
 
 # --- begun by one, gone on with by the other -------------------------------------------------------
@@ -264,8 +265,9 @@ def test_the_role_of_the_api(doors, one):
                 if allowed:
                     conn.execute("select dtm_submit(%s::jsonb)", (json.dumps(base),))
                 else:
-                    with pytest.raises(psycopg.Error):
+                    with pytest.raises(psycopg.Error) as refused:
                         conn.execute("select dtm_submit(%s::jsonb)", (json.dumps(base),))
+                    assert refused.value.sqlstate == "TD002"
         api.wait(gid, "succeed")
         # The other way round: the API's role is nobody special.
         theirs = api.new_gid()

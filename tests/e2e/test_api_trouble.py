@@ -12,7 +12,9 @@ import pytest
 
 from api import Api, Raw, both, get_text, msg, post_text, saga, wait_listening
 from cluster import wait_until
+from dtm import step
 from test_survival import kill_coordinator, kill_postmaster, shut_down, terminate_coordinator
+from test_trouble import wait_blocked
 
 SUBMIT = "/api/dtmsvr/submit"
 
@@ -279,6 +281,30 @@ def test_fast_shutdown_with_open_connections(server, one):
         raw.socket.close()
     api.cluster.start()
     wait_listening(api)
+
+
+def test_what_a_turn_brings_that_finds_the_database_foreign(server, session, one):
+    """A dump is restored while clients submit: nothing of the same turn is taken for the database (P15)."""
+    api = server()
+    waits = api.db.saga(step(one.url("ongoing/w"), None, {}), retry_interval=1)
+    api.db.wait_attempts(waits, 1)
+    restore, watcher = session(api.cluster, autocommit=False), session(api.cluster)
+    restore.q("lock table dtm.trans in access exclusive mode")
+    wait_blocked(watcher, 2)  # it wants to read what is due, and tries it again in every turn
+    gid = api.new_gid("saga")
+    body = {"gid": gid, "trans_type": "saga", "steps": [{"action": one.url("ok/a")}], "payloads": ["1"]}
+    with Raw(api.cluster) as raw:
+        raw.send(post_text(SUBMIT, json.dumps(body)))
+        wait_blocked(watcher, 5)
+        restore.q("update dtm.trans set create_time = '2000-01-01' where gid = %s", waits)
+        restore.q("insert into dtm.identity (system_identifier, database, timeline, installed)"
+                  " select system_identifier + 1, database, timeline, installed from dtm.identity")
+        calls = len(one.calls(gid=waits))
+        restore.conn.commit()
+        answer = raw.answer()
+    assert answer.status == 503 and "before dtm_adopt() is run" in answer.message, answer
+    assert api.db.row(gid) is None and one.calls(gid=gid) == []
+    assert len(one.calls(gid=waits)) == calls
 
 
 def test_two_workers(server, one):

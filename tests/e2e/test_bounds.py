@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from api import Api, Raw, listen_settings, wait_listening
 from cluster import DEADLINE, free_port, wait_until
 from dtm import step
 
@@ -168,6 +169,41 @@ def test_large_requests_of_a_slow_host_leave_memory_to_others(own_cluster, sessi
                "it holds a third, the others are in the table")
     assert len(one.calls(name=name)) <= 128 * MIB / 900_000 / 2
     db.q("select dtm_force_stop(gid) from dtm.trans where status = 'submitted'")
+
+
+@pytest.mark.settings({**listen_settings(), "dtm.max_in_flight_per_host": 20, "autovacuum": "off"})
+def test_answers_are_not_fetched_without_end_while_a_commit_waits(own_cluster, session, one, two):
+    """For a standby that is away: with 32 MiB of answers nobody is called before the coordinator has taken them."""
+    wait_listening(Api(own_cluster)).close()
+    db = session(own_cluster)
+    name, size = db.new_gid("gate"), 1 << 16
+    gids = [db.new_gid("large") for _ in range(1000)]
+    with db.conn.transaction():
+        for gid in gids:
+            db.saga(step(one.url(f"hold/{name}", size=size), None, {}), gid=gid, request_timeout=LONG)
+    wait_until(lambda: db.q("select in_flight, waiting from dtm.stat_endpoint where endpoint = %s", one.url("")[:-1])
+               == [(20, 980)], "the others stand in line")
+
+    def called():
+        return one.query("select count(*) from call where name = ?", name)[0][0]
+    db.q("set synchronous_commit = local")
+    own_cluster.reload(synchronous_standby_names="away")
+    try:
+        last = db.saga(step(two.url("ok/a"), None, {}))
+        wait_until(lambda: db.one("select wait_event from pg_stat_activity where backend_type = 'dtm coordinator'")
+                   == "SyncRep", "its commit waits")
+        one.set_mode(name, "huge")
+        one.release(name)
+        wait_until(lambda: called() * size >= 32 * MIB, "as many are called as may be")
+        for _ in range(100):  # the network thread goes round meanwhile, and the service answers
+            with Raw(own_cluster) as raw:
+                assert raw.send("NONSENSE\r\n\r\n").answer().status == 400
+            one.control("ping")
+            assert called() <= 20 + 32 * MIB // size + 20
+    finally:
+        own_cluster.reload(synchronous_standby_names="")
+    assert set(db.wait_all([*gids, last]).values()) == {"succeed"}
+    assert called() == 1000
 
 
 @pytest.mark.settings({"dtm.max_active": 50})

@@ -10,14 +10,18 @@ from cluster import wait_until
 from dtm import step
 
 
+def wait_waiting(db, waiter):
+    wait_until(lambda: db.one("select wait_event_type from pg_stat_activity where pid = %s",
+                              waiter.conn.info.backend_pid) not in (None, "Client"), "the waiter waits")
+
+
 def test_wait_wakes_when_the_transaction_ends(db, session, shared_cluster, one):
     gate = db.new_gid("gate")
     gid = db.saga(step(one.url(f"hold/{gate}"), None, {}), request_timeout=60)
     waiter, got = session(shared_cluster), []
     thread = threading.Thread(target=lambda: got.append(waiter.one("select dtm_wait(%s, '10 min')", gid)))
     thread.start()
-    wait_until(lambda: db.one("select wait_event_type from pg_stat_activity where pid = %s",
-                              waiter.conn.info.backend_pid) not in (None, "Client"), "the waiter waits")
+    wait_waiting(db, waiter)
     # P7, as far as a statement can keep it: its own snapshot PostgreSQL holds until it ends.
     assert db.q("select backend_xid from pg_stat_activity where pid = %s",
                 waiter.conn.info.backend_pid) == [(None,)]
@@ -173,6 +177,7 @@ def test_force_stop_wakes_who_waits(db, session, shared_cluster, one):
     thread = threading.Thread(target=lambda: got.append(waiter.one("select dtm_wait(%s, '10 min')", gid)))
     thread.start()
     db.wait_attempts(gid, 1)
+    wait_waiting(db, waiter)
     db.q("select dtm_force_stop(%s)", gid)
     thread.join(60)
     assert got == ["failed"]

@@ -3,6 +3,7 @@ their host (dtm.max_in_flight_per_host) are judged again. Only what is in flight
 heard by a coordinator that has no room for anything else."""
 import pytest
 
+from clock import Clock
 from cluster import wait_until
 from dtm import step
 
@@ -110,16 +111,26 @@ def test_the_line_is_redirected(own_cluster, session, one, two):
 
 
 @TWO_AT_A_TIME
-def test_a_database_that_is_not_ours_any_more(own_cluster, session, one):
-    """A dump is restored into a database that is at work: its line is not called, until somebody adopts it (P15)."""
+def test_a_database_that_is_not_ours_any_more(own_cluster, session, one, two):
+    """A dump is restored into a database that is at work: its line is not called, until somebody adopts it (P15). What
+    tells is a transaction that is older than the installation; the coordinator's next look around is not awaited, here
+    because the clock stands still."""
+    clock = Clock(own_cluster)
     db = session(own_cluster)
+    restored = db.saga(step(two.url("ongoing/restored"), None, {}), retry_interval=LONG)
+    db.wait_attempts(restored, 1)
     line = Line(db, one)
     own_cluster.expect("calls nobody")
-    db.q("insert into dtm.identity (system_identifier, database, timeline, installed)"
-         " select system_identifier + 1, database, timeline, installed from dtm.identity")
+    clock.stop()
+    with db.conn.transaction():
+        db.q("select dtm_retry_now(%s)", restored)
+        db.q("update dtm.trans set create_time = '2000-01-01' where gid = %s", restored)
+        db.q("insert into dtm.identity (system_identifier, database, timeline, installed)"
+             " select system_identifier + 1, database, timeline, installed from dtm.identity")
     line.wait_kept_back("everything is silent: ")
     line.let_in()
-    assert len(line.calls()) == 2
+    assert len(line.calls()) == 2 and len(two.calls(gid=restored)) == 1
+    clock.go_on()
     db.q("select dtm_adopt()")
     assert set(db.wait_all(line.gids).values()) == {"succeed"}
     assert len(line.calls()) == 50

@@ -1,5 +1,6 @@
 """What one row, one lock or one host does to all the others: nothing (P7, P8, I5, I6)."""
 import os
+import re
 import socket
 import threading
 from pathlib import Path
@@ -81,7 +82,50 @@ def test_a_row_that_could_not_be_written_is_taken_up_by_the_next_coordinator(own
     assert one.effects(bad) == ["01 action"]
 
 
+# --- nobody's row -------------------------------------------------------------------------------------
+
+@pytest.mark.settings({"autovacuum": "off"})
+@pytest.mark.parametrize("codes", [("53100", "53200", "53400"), ("57014", "57P03"), ("58030", "58P01"),
+                                   ("42P01", "42703", "3F000", "25006"), ("55P03", "40P01")],
+                         ids=["shortage", "operator", "system", "schema", "lock"])
+def test_trouble_of_the_server_is_no_fault_of_a_row(own_cluster, session, one, codes):
+    """A full disk, a shortage, a lock, a schema that is being changed: the row is written when that is over."""
+    db = session(own_cluster)
+    begin = own_cluster.log_size()
+    db.q("create sequence tries")
+    for code in codes:
+        gid = db.new_gid("trouble")
+        before = db.one("select last_value from tries")
+        db.q("create function fail() returns trigger language plpgsql as $$ begin perform nextval('public.tries');"
+             f" raise exception 'trouble {code}' using errcode = '{code}'; end $$")
+        db.q(f"create trigger fail before update on dtm.trans for each row when (old.gid = '{gid}')"
+             " execute function fail()")
+        db.saga(step(one.url("ok/a"), None, {}), gid=gid)
+        wait_until(lambda: db.one("select last_value from tries") >= before + 3, f"it tries again after {code}")
+        db.q("drop function fail cascade")
+        db.wait(gid, "succeed", timeout=SOON)
+        assert one.effects(gid) == ["01 action"]
+        of_a_lock = code in ("55P03", "40P01")
+        told = f"trouble {code}" in own_cluster.log_text(begin)
+        assert told != of_a_lock, "locks are nothing to talk about"
+    for words in ("puts it aside", "can neither write nor mark", "begins anew"):
+        assert words not in own_cluster.log_text(begin)
+
+
 # --- one lock -----------------------------------------------------------------------------------------
+
+def lock_waits(db, seen):
+    """Adds those of the coordinator that are under way; returns how many were seen."""
+    seen.update(db.q("select l.pid, l.waitstart from pg_locks l join pg_stat_activity a using (pid)"
+                     " where not l.granted and a.backend_type = 'dtm coordinator' and a.datname = current_database()"
+                     " and l.waitstart is not null"))
+    return len(seen)
+
+
+def wait_blocked(db, times):
+    seen = set()
+    wait_until(lambda: lock_waits(db, seen) >= times, "the coordinator runs into the lock again and again", pause=0.02)
+
 
 def test_a_locked_table_puts_nothing_aside(db, session, shared_cluster, one):
     name = db.new_gid("gate")
@@ -91,20 +135,28 @@ def test_a_locked_table_puts_nothing_aside(db, session, shared_cluster, one):
     one.set_mode(name, "ok")
     locker = session(shared_cluster, autocommit=False)
     locker.q("lock table dtm.trans in access exclusive mode")
-    watcher, seen = session(shared_cluster), set()
-
-    def blocked_four_times():
-        seen.update(watcher.q(
-            "select l.pid, l.waitstart from pg_locks l join pg_stat_activity a using (pid)"
-            " where not l.granted and a.backend_type = 'dtm coordinator' and a.datname = current_database()"
-            " and l.waitstart is not null"))
-        return len(seen) >= 4
     # Each time it waits for half a second and gives up: two to four seconds in all.
-    wait_until(blocked_four_times, "the coordinator runs into the lock again and again", pause=0.02)
+    wait_blocked(session(shared_cluster), 4)
     locker.conn.commit()
     assert set(db.wait_all(gids, timeout=SOON).values()) == {"succeed"}
     assert db.q("select gid, reason from dtm.attention where gid = any(%s)", gids) == []
     assert db.one("select count(*) from dtm.trans where gid = any(%s) and attention is not null", gids) == 0
+
+
+@pytest.mark.settings({"deadlock_timeout": "400ms", "log_lock_waits": "on", "autovacuum": "off"})
+def test_a_coordinator_gives_way_before_deadlocks_are_looked_for(own_cluster, session, one):
+    """However soon that is: else the session of somebody else might have to. Who looks says that it waits."""
+    db, locker = session(own_cluster), session(own_cluster, autocommit=False)
+    gid = db.saga(step(one.url("ongoing/a"), None, {}), retry_interval=1)
+    db.wait_attempts(gid, 1)
+    locker.q("lock table dtm.trans in access exclusive mode")
+    seen, begin = set(), own_cluster.log_size()
+
+    def gave_way():
+        waits = lock_waits(db, seen)
+        return waits - len(re.findall(r"dtm coordinator.* still waiting for", own_cluster.log_text(begin)))
+    wait_until(lambda: gave_way() >= 4, "it waits for a lock again and again, and not until then", pause=0.02)
+    locker.conn.commit()
 
 
 def test_a_waiting_session_holds_up_neither_ddl_nor_submits(db, session, shared_cluster, one):

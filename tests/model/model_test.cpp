@@ -58,6 +58,7 @@ void check(Shape shape, Bounds bounds, Total& total) {
                     shape.name.c_str(), bounds.crashes, bounds.trouble, bounds.per_op,
                     static_cast<unsigned long long>(proof.worlds),
                     static_cast<unsigned long long>(proof.steps), proof.schedules);
+    EXPECT_GE(proof.schedules, 1) << shape.name << ": nothing came to its end";
     if (!proof.broken.empty())
         ADD_FAILURE() << proof.broken << "\n" << print(rules, shortest_story(rules, 1'000'000));
 }

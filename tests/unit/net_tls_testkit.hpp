@@ -8,6 +8,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include <csignal>
+
 namespace dtm::net::test {
 
 struct Pair {
@@ -52,6 +54,8 @@ inline Pair make_pair_for(const char* name) {
 class SecureWire {
 public:
     explicit SecureWire(int port, int max_version = 0) : wire_(port) {
+        // OpenSSL says good-bye to a socket that the other side may have closed.
+        std::signal(SIGPIPE, SIG_IGN);
         context_ = SSL_CTX_new(TLS_client_method());
         SSL_CTX_set_max_proto_version(context_, max_version);
         // The old versions are switched off in OpenSSL's default level.
