@@ -52,7 +52,7 @@ def wait_until(condition, what, timeout=DEADLINE, pause=0.05):
 
 
 def rows_of(cur):
-    """What a statement returned: rows of no columns count, too (`select from …` has no description); [] of a command."""
+    """What a statement returned: rows of no columns count, too (`select from …` has no description); [] of none."""
     return cur.fetchall() if cur.pgresult.status == psycopg.pq.ExecStatus.TUPLES_OK else []
 
 
