@@ -4,9 +4,9 @@
     bank.py PORT KIND PLACE TRACE --seed N --life N [--calm]
 
 KIND is a key of ledger.KINDS (PLACE: a connection string) or sqlite (PLACE: a file). POST /bank/ID with
-{"account", "amount", "refuse"}; action and compensation have the same URL. TRACE gets a line for everything that
-happens to a call, written before it has consequences. GET /_ctl/calm ends the faults, /_ctl/idle says whether
-nothing is under way.
+{"account", "amount", "refuse"}; all ops have the same URL, and so has GET for op msg: whether the local transaction
+of a message is committed here. TRACE gets a line for everything that happens to a call, written before it has
+consequences. GET /_ctl/calm ends the faults, /_ctl/idle says whether nothing is under way.
 """
 import argparse
 import json
@@ -28,6 +28,7 @@ from ledger import Call, File, Postgres, Refused
 from participant import FAILURE, ONGOING, SUCCESS, die_with_parent
 
 LATE = 1.3  # seconds: later than the request timeout of the run
+SIGN = {"action": 1, "compensate": -1, "try": 1, "confirm": 0, "cancel": -1}  # of the money that an op moves
 
 
 class Drop(Exception):
@@ -67,7 +68,7 @@ class Bank:
         call = Call(*key, url.query, random.Random("/".join(key)).random())
         self.count(1)
         try:
-            return self.take(call, json.loads(body))
+            return self.take(call, json.loads(body or "null"))
         finally:
             self.count(-1)
 
@@ -76,16 +77,19 @@ class Bank:
             attempt = self.attempts[call.branch] = self.attempts.get(call.branch, 0) + 1
         fault, details = ("none", None) if self.calm else faults.draw(self.seed, call, self.life, attempt)
         self.trace(call, "arrived", fault)
-        amount = order["amount"] if call.op == "action" else -order["amount"]
-        refuse = call.op == "action" and bool(order.get("refuse")) or fault in ("409", "200 FAILURE")
-        status, text = self.misbehave(fault, details, lambda: self.do(call, (order["account"], amount, refuse)))
+        if call.op == "msg":
+            status, text = self.misbehave("none" if fault == "409 after" else fault, details, lambda: self.do(call))
+        else:
+            amount = order["amount"] * SIGN[call.op]
+            refuse = call.op in ("action", "try") and bool(order.get("refuse")) or fault in ("409", "200 FAILURE")
+            status, text = self.misbehave(fault, details, lambda: self.do(call, order["account"], amount, refuse))
         self.trace(call, "answer", status)
         return status, text
 
-    def do(self, call, order):
+    def do(self, call, *order):
         """One delivery; (status, body) as an honest bank answers."""
         try:
-            verdict = self.ledger.do(call, order)
+            verdict = self.ledger.do(call, order) if order else self.ledger.committed(call)
         except Refused:
             self.trace(call, "verdict", "refused")
             return 409, FAILURE

@@ -134,6 +134,14 @@ class Postgres:
                     raise Refused from None
                 return "hanging"  # strict mode says so with the same SQLSTATE
 
+    def committed(self, call):
+        """Whether the local transaction of a message is; if not, it never will be."""
+        with self.connection() as conn:
+            conn.autocommit = True
+            if conn.execute("select dtm_barrier_query_prepared(%s, %s)", (call.trans_type, call.gid)).fetchone()[0]:
+                return "committed"
+            raise Refused
+
 
 class Sqlite(participant.Ledger):
     """The ledger of the end-to-end tests, whose barrier is a page of Python; one per thread."""

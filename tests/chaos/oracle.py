@@ -4,10 +4,19 @@ from datetime import datetime, timezone
 
 from director import WEIGHTS
 
-
+# How many a run must have seen to be worth its name.
+ENOUGH = {("in SQL", "saga", "succeed"): 20, ("in SQL", "saga", "failed"): 20, ("in SQL", "msg", "succeed"): 20,
+          ("over HTTP", "saga", "succeed"): 20, ("over HTTP", "saga", "failed"): 10,
+          ("over HTTP", "msg", "succeed"): 10, ("over HTTP", "msg", "failed"): 5,
+          ("over HTTP", "tcc", "succeed"): 5, ("over HTTP", "tcc", "failed"): 5}
 # Seconds: what a call may take that left before an order, and what it takes to be heard by a coordinator that may be
 # frozen. Some pauses of the director are longer.
 LATE = 8.0
+FORWARD = {"saga": "action", "msg": "action", "tcc": "try"}
+BACK = {"saga": "compensate", "msg": None, "tcc": "cancel"}
+# What may be called of a transaction that ends so; op msg is the question whether a message is to be sent.
+OPS = {("saga", "succeed"): {"action"}, ("msg", "succeed"): {"action", "msg"}, ("msg", "failed"): {"msg"},
+       ("tcc", "succeed"): {"try", "confirm"}, ("tcc", "failed"): {"try", "cancel"}}
 
 
 def clock(seconds):
@@ -16,11 +25,13 @@ def clock(seconds):
 
 
 class Oracle:
-    def __init__(self, town, clients, director, unguarded):
+    def __init__(self, town, clients, callers, director, unguarded):
         self.town, self.director, self.unguarded = town, director, unguarded
         self.status = dict(town.main.sql("select gid, status from dtm.trans"))
         self.transfers = {gid: (kind, banks, serial) for gid, kind, banks, serial in
                           town.main.sql("select gid, kind, banks, serial from transfer")}
+        self.over_http = {gid for c in callers for gid in c.plans}
+        self.transfers |= {gid: plan for c in callers for gid, plan in c.plans.items()}
         self.book = {gid: word for c in clients for gid, word in c.book.items()}
         self.effects = defaultdict(list)   # gid: [(bank, branch, op)], in order per bank
         self.called = defaultdict(list)    # gid: [(time, branch, op)] as they arrived
@@ -49,7 +60,8 @@ class Oracle:
             ("every acknowledged submit is there and final (P1)", self.acknowledged),
             ("business row and transaction are one commit (P1, P2)", self.one_commit),
             ("what was rolled back left no row and was never called (P2)", self.rolled_back),
-            ("a finished saga was never compensated, a message never fails (P4)", self.one_decision),
+            ("what is decided stays decided: nothing was called that does not fit the end (P4)", self.one_decision),
+            ("what a client submitted or the query confirmed is done, and nothing else (P1, P4)", self.two_phases),
             ("serial sagas go forward in order and back in reverse order (P6)", self.order),
             ("an order holds until it is taken back (P4)", self.orders_hold),
             ("nothing is paused, prepared or in need of attention", self.nothing_left),
@@ -68,11 +80,11 @@ class Oracle:
 
     def acknowledged(self):
         for gid, word in self.book.items():
-            if word == "acknowledged" and self.status.get(gid) not in ("succeed", "failed"):
-                yield gid, f"acknowledged, but {self.status.get(gid, 'vanished')}"
+            if word in ("acknowledged", "prepared") and self.status.get(gid) not in ("succeed", "failed"):
+                yield gid, f"{word}, but {self.status.get(gid, 'vanished')}"
 
     def one_commit(self):
-        for gid in self.transfers.keys() ^ self.status.keys():
+        for gid in (self.transfers.keys() ^ self.status.keys()) - self.over_http:
             yield gid, "a transaction without business row" if gid in self.status else "a business row alone"
 
     def rolled_back(self):
@@ -85,10 +97,20 @@ class Oracle:
     def one_decision(self):
         for gid, (kind, _, _) in self.transfers.items():
             status, ops = self.status.get(gid), {op for _, _, op in self.called[gid]}
-            if kind == "msg" and status != "succeed":
-                yield gid, f"message ended as {status}"
-            if status == "succeed" and ops != {"action"}:
-                yield gid, f"succeeded, and was called with {ops}"
+            if kind == "msg" and status == "failed" and gid not in self.over_http:
+                yield gid, "the message of a commit failed"
+            missed = status == "succeed" and not ops & {"action", "confirm"}
+            if missed or not ops <= OPS.get((kind, status), ops):
+                yield gid, f"{status}, and was called with {ops}"
+
+    def two_phases(self):
+        for gid in self.over_http:
+            kind, status = self.transfers[gid][0], self.status.get(gid)
+            if kind != "saga" and self.book[gid] == "acknowledged" and status != "succeed":
+                yield gid, f"its submit was acknowledged, but {status}"
+            committed = any(op == "msg" for _, _, op in self.effects[gid])
+            if kind == "msg" and committed != (status == "succeed"):
+                yield gid, f"{status}, and its local transaction is {'' if committed else 'not '}there"
 
     def order(self):
         """Before a call of the next step first arrives, one of the step before must have been handled."""
@@ -119,7 +141,7 @@ class Oracle:
                 if host not in (bank.host, None):
                     continue
                 for time, gid, branch, op, what, _ in bank.records():
-                    if what == "arrived" and begin + LATE < time < end:
+                    if what == "arrived" and op != "try" and begin + LATE < time < end:  # clients call try themselves
                         yield gid, f"{op} {branch} reached {bank.name} {time - begin:.1f} s after it was paused"
 
     def at_most_once(self):
@@ -129,17 +151,19 @@ class Oracle:
                     yield gid, f"{count} times: {effect}"
 
     def complete(self):
-        for gid, (_, banks, _) in self.transfers.items():
-            done = [f"{branch} {op}" for _, branch, op in self.effects[gid]]
-            actions = {e[:2] for e in done if e.endswith(" action")}
-            undone = {e[:2] for e in done if e.endswith(" compensate")}
+        for gid, (kind, banks, _) in self.transfers.items():
+            status = self.status.get(gid)
+            done = [(branch, op) for _, branch, op in self.effects[gid] if op != "msg"]
+            forward, back = ({b for b, op in done if op == ops[kind]} for ops in (FORWARD, BACK))
+            confirmed = {b for b, op in done if op == "confirm"}
             everything = {f"{n:02}" for n in range(1, len(banks) + 1)}
-            if self.status.get(gid) == "succeed" and (actions != everything or undone):
+            complete = forward == everything and not back and confirmed == (everything if kind == "tcc" else set())
+            if status == "succeed" and not complete:
                 yield gid, f"succeeded with {sorted(done)} of {len(banks)}"
-            if self.status.get(gid) == "failed" and actions != undone:
+            if status == "failed" and (forward != back or confirmed):
                 yield gid, f"failed and left {sorted(done)}"
-            for branch in actions & undone:
-                if done.index(f"{branch} action") > done.index(f"{branch} compensate"):
+            for branch in forward & back:
+                if done.index((branch, FORWARD[kind])) > done.index((branch, BACK[kind])):
                     yield gid, f"{branch} had its effect after it was undone"
 
     def money(self):
@@ -169,10 +193,9 @@ class Oracle:
             yield None, line
 
     def enough(self):
-        outcomes = Counter((self.transfers[g][0], s) for g, s in self.status.items() if g in self.transfers)
-        for wanted in (("saga", "succeed"), ("saga", "failed"), ("msg", "succeed")):
-            if outcomes[wanted] < 20:
-                yield None, f"only {outcomes[wanted]} of {wanted}"
+        for (way, kind, end), least in ENOUGH.items():
+            if (found := self.outcomes()[way, kind, end]) < least:
+                yield None, f"only {found} times {kind} {end} {way}"
         words = Counter(word for (_, word), count in self.verdicts.items() for _ in range(count))
         for wanted in ("duplicate", "empty"):
             if not words[wanted]:
@@ -183,15 +206,20 @@ class Oracle:
 
     # --- figures ------------------------------------------------------------------------------------
 
+    def outcomes(self):
+        """How many ended how, by the way that they came."""
+        return Counter(("over HTTP" if gid in self.over_http else "in SQL", self.transfers[gid][0], status)
+                       for gid, status in self.status.items() if gid in self.transfers)
+
     def figures(self):
-        outcomes = Counter(f"{self.transfers[g][0]} {s}" for g, s in self.status.items() if g in self.transfers)
         verdicts = defaultdict(dict)
         for (kind, word), count in sorted(self.verdicts.items()):
             verdicts[kind][word] = count
-        yield "transactions", dict(outcomes)
-        yield "told to the clients", dict(Counter(self.book.values()))
-        yield "calls", {op: sum(o == op for c in self.called.values() for _, _, o in c)
-                        for op in ("action", "compensate")}
+        for way in ("in SQL", "over HTTP"):
+            yield f"transactions {way}", {f"{k} {s}": n for (w, k, s), n in sorted(self.outcomes().items()) if w == way}
+            told = Counter(word for gid, word in self.book.items() if (gid in self.over_http) == (way == "over HTTP"))
+            yield f"told to the clients {way}", told
+        yield "calls", Counter(op for calls in self.called.values() for _, _, op in calls)
         yield "faults", dict(self.faults.most_common())
         yield from ((f"barrier {kind}", words) for kind, words in verdicts.items())
         yield "the banks' databases said no", dict(self.errors)

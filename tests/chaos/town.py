@@ -14,6 +14,7 @@ import psycopg
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
+from api import listen_settings  # noqa: E402
 from cluster import Cluster, free_port, wait_until  # noqa: E402
 from ledger import ACCOUNTS, START, Sqlite  # noqa: E402
 
@@ -63,6 +64,11 @@ class Bank:
     @property
     def host(self):
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self):
+        """For everything that it is asked to do."""
+        return f"{self.host}/bank/{self.name}"
 
     def control(self, verb):
         try:
@@ -140,7 +146,7 @@ class Town:
         self.main = Cluster("chaos", {**common, "dtm.workers": 2, "dtm.request_timeout": 1, "dtm.retry_interval": 1,
                                       "dtm.max_retry_interval": 2, "dtm.max_in_flight_per_host": 25,
                                       "dtm.breaker_errors": 5, "dtm.breaker_max_interval": 3,
-                                      "max_prepared_transactions": 200})
+                                      "max_prepared_transactions": 200, **listen_settings()})
         self.shops = Cluster("shops", {**common, "max_connections": 120})
         kinds = ["call", "none" if unguarded else "barrier", "branch", "script"]
         self.banks = [PostgresBank(f"bank_{kind}", kind, self.shops, directory, seed) for kind in kinds]

@@ -1,36 +1,44 @@
-"""The sessions of the chaos run: each transfer is a business row and a submit in one local transaction.
+"""What the clients of the chaos run order, and those of them who do so in SQL: each transfer is a business row and a
+submit in one local transaction.
 
 A client writes down what it was told: acknowledged, rolled back, or nothing, because its connection broke after
 COMMIT was sent. The oracle holds that against the tables. Everything about transfer n of client c follows from
-the seed, its gid included.
+the seed, its gid included. The clients of the API are in api_traffic.py.
 """
 import json
 import queue
 import random
 import threading
 import time
+from collections import Counter
 
 import psycopg
 
 from ledger import ACCOUNTS
 
-CLIENTS = 8
+SESSIONS = 5
 ENDINGS = {"commit": 50, "rollback": 8, "savepoint": 8, "several": 6, "prepare": 10, "prepare and roll back": 4,
            "shot": 10, "leave": 2}
 
 
+def drawn(r, weights):
+    return r.choices(list(weights), list(weights.values()))[0]
+
+
 class Transfer:
-    """What one client does in one local transaction; decided by the seed alone."""
+    """What one client orders; decided by the seed alone."""
+    kinds = {"saga": 3, "msg": 1}
+    endings = dict.fromkeys(kinds, ENDINGS)
 
     def __init__(self, seed, client, number, banks):
         r = self.random = random.Random(f"{seed}/client/{client}/{number}")
         self.gid = f"c{client}-{number}"
-        self.ending = r.choices(list(ENDINGS), list(ENDINGS.values()))[0]
-        self.kind = r.choice(("saga", "saga", "saga", "msg"))
-        steps = r.randint(2, 4) if self.kind == "saga" else r.randint(1, 3)
+        self.kind = drawn(r, self.kinds)
+        self.ending = drawn(r, self.endings[self.kind])
+        steps = r.randint(1, 3) if self.kind == "msg" else r.randint(2, 4)
         self.banks = [r.choice(banks) for _ in range(steps)]
         amounts = [r.randint(1, 1000) for _ in range(steps)]
-        if self.kind == "saga":  # what one step takes the others give
+        if self.kind != "msg":  # what one step takes the others give
             amounts = [-n for n in amounts[1:]] + [sum(amounts[1:])]
         self.amount = sum(amounts)
         self.payloads = [{"account": f"a{r.randrange(ACCOUNTS)}", "amount": n} for n in amounts]
@@ -59,15 +67,17 @@ class Transfer:
         if r.random() < 0.15:
             self.options["delay"] = r.randint(1, 3)
 
+    @property
+    def plan(self):
+        """What the oracle must know: kind, names of the banks, whether they come one after the other."""
+        return self.kind, [b.name for b in self.banks], self.kind == "saga" and "concurrent" not in self.options
+
     def write(self, conn, gid):
         """Business row and submit."""
-        serial = self.kind == "saga" and "concurrent" not in self.options
-        conn.execute("insert into transfer values (%s, %s, %s, %s, %s)",
-                     (gid, self.kind, [b.name for b in self.banks], serial, self.amount))
+        conn.execute("insert into transfer values (%s, %s, %s, %s, %s)", (gid, *self.plan, self.amount))
         params, step = [self.kind], "dtm_step(%s, %s, %s::jsonb, %s::int[])"
         for bank, payload, after in zip(self.banks, self.payloads, self.after):
-            url = f"{bank.host}/bank/{bank.name}"
-            params += [url, url if self.kind == "saga" else None, json.dumps(payload), after]
+            params += [bank.url, bank.url if self.kind == "saga" else None, json.dumps(payload), after]
         conn.execute(f"select dtm_submit(%s, array[{', '.join([step] * len(self.banks))}]::jsonb[], %s, %s::jsonb)",
                      (*params, gid, json.dumps(self.options)))
 
@@ -91,37 +101,55 @@ class Assassin(threading.Thread):
 
 
 class Client(threading.Thread):
-    """One submitting session; reconnects for ever."""
+    """Orders one transfer after the other until it is told to stop."""
+    transfer = Transfer
 
-    def __init__(self, number, seed, town, assassin):
+    def __init__(self, number, seed, town):
         super().__init__(name=f"client-{number}", daemon=True)
-        self.number, self.seed, self.town, self.assassin = number, seed, town, assassin
+        self.number, self.seed, self.town = number, seed, town
         self.pace = random.Random(f"{seed}/pace/{number}")
-        self.conn = None
         self.stopping = threading.Event()
-        self.book = {}       # gid: acknowledged, rolled back, unknown
-        self.prepared = []   # (when, gid) that this client will finish
-        self.verbs = {}      # gid: what becomes of it once it is prepared
-        self.endings = {}
+        self.book = {}       # gid: acknowledged, rolled back, unknown, or what api_traffic.py says
+        self.ordered = 0
+        self.endings = Counter()
         self.failure = None
 
+    def next_transfer(self):
+        self.ordered += 1
+        found = self.transfer(self.seed, self.number, self.ordered, self.town.banks)
+        self.endings[found.ending] += 1
+        return found
+
+    def rest(self):
+        """Leaves the machine to the others."""
+        self.stopping.wait(self.pace.uniform(0, 0.15))
+
+
+class Session(Client):
+    """A client in SQL; reconnects for ever."""
+
+    def __init__(self, number, seed, town, assassin):
+        super().__init__(number, seed, town)
+        self.assassin = assassin
+        self.conn = None
+        self.prepared = []   # (when, gid) that this client will finish
+        self.verbs = {}      # gid: what becomes of it once it is prepared
+
     def run(self):
-        number, todo = 0, None
+        todo = None
         while not self.stopping.is_set():
             try:
                 if self.conn is None or self.conn.closed:
                     self.conn = self.town.main.connect(autocommit=False, connect_timeout=5,
                                                        options="-c lock_timeout=20s")
                 if todo is None:
-                    number += 1
-                    todo = Transfer(self.seed, self.number, number, self.town.banks)
-                    self.endings[todo.ending] = self.endings.get(todo.ending, 0) + 1
+                    todo = self.next_transfer()
                     self.do(todo)
                 elif self.book.get(todo.gid) == "unknown" and todo.random.random() < 0.5:
                     self.repeat(todo)
                 todo = None
                 self.finish_prepared(time.monotonic())
-                self.stopping.wait(self.pace.uniform(0, 0.15))  # leaves the machine to the others
+                self.rest()
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 self.lose_connection()
             except Exception as error:  # shown by the run; a thread cannot fail it
@@ -198,11 +226,11 @@ class Client(threading.Thread):
                 self.conn.rollback()  # the first COMMIT was still under way
         self.conn.commit()
         self.book[t.gid] = "acknowledged"
-        self.endings["repeated"] = self.endings.get("repeated", 0) + 1
+        self.endings["repeated"] += 1
 
 
-def finish_prepared(cluster, clients):
+def finish_prepared(cluster, sessions):
     """What two-phase clients left behind, as a transaction manager would."""
-    verbs = {gid: verb for c in clients for gid, verb in c.verbs.items()}
+    verbs = {gid: verb for s in sessions for gid, verb in s.verbs.items()}
     for gid, in cluster.sql("select gid from pg_prepared_xacts"):
         cluster.sql(f"{verbs[gid]} prepared '{gid}'")

@@ -195,7 +195,7 @@ class Api:
         """Dtm.passed_by() through the API."""
         gid = self.new_gid("marker")
         self.done("submit", gid=gid, trans_type="msg", wait_result=True, steps=[{"action": service.url("ok/marker")}],
-                  payloads=["1"])
+                  payloads=["1"], request_timeout=DEADLINE)
 
 
 def wait_listening(api):

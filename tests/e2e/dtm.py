@@ -9,6 +9,7 @@ import psycopg
 from cluster import DEADLINE, rows_of, wait_until
 
 FINAL = ("succeed", "failed")
+AFTER_A_STALL = 8  # seconds: a timeout that must come, and only after a next step of its client
 
 
 def step(action, compensate=None, payload=None, after=None):

@@ -179,10 +179,11 @@ def test_d07_texts_of_any_length(api, one):
 
 def test_d08_the_timeout_that_applied_is_named(api, one, reloaded):
     """dtm: Timeout after 0 seconds."""
-    reloaded(timeout_to_fail=4)
-    gid = tcc(api, one)
+    reloaded(timeout_to_fail=2)
+    gid = api.new_gid("tcc")
+    api.done("prepare", gid=gid, trans_type="tcc")
     api.wait(gid, "failed")
-    assert api.transaction(gid)["rollback_reason"] == "Timeout after 4 seconds"
+    assert api.transaction(gid)["rollback_reason"] == "Timeout after 2 seconds"
 
 
 # --- the answer that waits -------------------------------------------------------------------------
@@ -305,11 +306,11 @@ def test_d22_waiting_lasts_as_long_as_the_request_allows(api, one, reloaded):
 
 def test_d23_retries_are_counted_per_branch_and_survive(api, one):
     """dtm: one counter for all branches, forgotten with each round."""
-    limit = {"retry_limit": 2, "retry_interval": 1}
+    limit = {"retry_limit": 2, "retry_interval": 1, "request_timeout": 60}
     gid = saga(api, (one.url("error/a", n=2), ""), (one.url("error/b", n=2), ""), **limit)
     api.wait(gid, "succeed")
     gate = api.new_gid("gate")
-    gid = saga(api, (one.url(f"hold/{gate}", then="error"), one.url("ok/undo")), request_timeout=60, **limit)
+    gid = saga(api, (one.url(f"hold/{gate}", then="error"), one.url("ok/undo")), **limit)
     one.wait_calls(1, gid=gid)
     one.release(gate)
     api.wait(gid, "failed")
@@ -375,11 +376,12 @@ def test_d32_what_submit_says_is_kept(api, one):
 def test_d33_a_submitted_one_is_not_taken_twice(api, one):
     """dtm: the cron picks it up while the submit's own round is running."""
     gate = api.new_gid("gate")
-    options = {"retry_interval": 1, "timeout_to_fail": 4, "request_timeout": 60}
-    gid = msg(api, one.url(f"hold/{gate}"), op="prepare", query_prepared=one.url("ok/q"), **options)
-    msg(api, one.url(f"hold/{gate}"), gid=gid, **options)
+    options = {"retry_interval": 1, "request_timeout": 60}
+    gid = msg(api, one.url(f"hold/{gate}"), op="prepare", query_prepared=one.url("ok/q"), timeout_to_fail=LONG,
+              **options)
+    msg(api, one.url(f"hold/{gate}"), gid=gid, timeout_to_fail=2, **options)
     one.wait_calls(1, gid=gid)
-    later = msg(api, one.url("ok/a"), custom_data='{"delay":6}')
+    later = msg(api, one.url("ok/a"), custom_data='{"delay":4}')
     api.wait(later, "succeed")
     assert one.sequence(gid) == ["01 action"]
     one.release(gate)

@@ -55,7 +55,7 @@ def doors(api):
 other = {"sql": "http", "http": "sql"}
 each_door = pytest.mark.parametrize("door", other)
 
-OPTIONS = {"wait_result": False, "timeout_to_fail": 60, "request_timeout": 5, "retry_interval": 20,
+OPTIONS = {"wait_result": False, "timeout_to_fail": 600, "request_timeout": 60, "retry_interval": 20,
            "branch_headers": {"X-B": "2", "X-A": "1"}, "concurrent": False, "retry_limit": 3}
 
 

@@ -48,7 +48,7 @@ def test_query_of_a_finished_saga(api, one):
     steps = [{"action": one.url("ok/a"), "compensate": one.url("ok/ac")},
              {"action": one.url("ok/b"), "compensate": one.url("ok/bc")}]
     api.done("submit", gid=gid, trans_type="saga", steps=steps, payloads=['{"n":1}', '{"n":2}'], wait_result=True,
-             timeout_to_fail=60, request_timeout=5, retry_interval=20, branch_headers={"h": "v"}, retry_limit=3)
+             timeout_to_fail=600, request_timeout=60, retry_interval=20, branch_headers={"h": "v"}, retry_limit=3)
     found = api.query(gid)
     assert sorted(found) == ["branches", "transaction"]
     t = found["transaction"]

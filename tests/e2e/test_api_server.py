@@ -196,9 +196,10 @@ def test_a_standby_listens_after_its_promotion(server, session, one):
         standby.reload(dtm__http_listen=f"127.0.0.1:{free_port()}")   # both run on one machine
         second = Api(standby)
         gid, gate = api.new_gid(), api.new_gid("gate")
-        base = {"gid": gid, "trans_type": "tcc"}
+        base = {"gid": gid, "trans_type": "tcc", "timeout_to_fail": 1000}
         api.done("prepare", base)
-        api.done("registerBranch", base | {"branch_id": "01", "data": "1", "confirm": one.url("ok/c"), "cancel": ""})
+        api.done("registerBranch", gid=gid, trans_type="tcc", branch_id="01", data="1", confirm=one.url("ok/c"),
+                 cancel="")
         held = saga(api, both(one, "hold", gate), request_timeout=60)
         look = session(standby)
         wait_until(lambda: look.one("select count(*) from dtm.trans where gid = any(%s)", [gid, held]) == 2,

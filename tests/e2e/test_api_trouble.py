@@ -198,6 +198,7 @@ def test_every_acknowledged_submit_survives(server, session, one, blow):
                     accepted.append(gid)
             except (OSError, http.client.HTTPException):
                 mine.close()
+                time.sleep(0.01)  # leaves the machine to the server that starts
         mine.close()
     with ThreadPoolExecutor(4) as pool:
         clients = [pool.submit(client, n) for n in range(4)]
@@ -221,9 +222,9 @@ def test_what_was_prepared_and_registered_survives(server, session, one, blow):
     api = server()
     gids = {t: api.new_gid(t) for t in ("msg", "tcc", "xa", "workflow")}
     query = {"query_prepared": one.url("ok/q"), "steps": [{"action": one.url("ok/a")}], "payloads": ["1"]}
-    api.done("prepare", gid=gids["msg"], trans_type="msg", **query)
+    api.done("prepare", gid=gids["msg"], trans_type="msg", timeout_to_fail=1000, **query)
     for t in ("tcc", "xa"):
-        api.done("prepare", gid=gids[t], trans_type=t)
+        api.done("prepare", gid=gids[t], trans_type=t, timeout_to_fail=1000)
         for n in ("01", "02"):
             api.done("registerBranch", gid=gids[t], trans_type=t, branch_id=n, data="1", confirm=one.url("ok/c"),
                      cancel=one.url("ok/x"), url=one.url("ok/p"))

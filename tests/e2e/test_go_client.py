@@ -7,6 +7,7 @@ import pytest
 
 from client_place import GoClient, go, place  # noqa: F401
 from cluster import wait_until
+from dtm import AFTER_A_STALL
 
 SOON = {"retry_interval": 1, "request_timeout": 1}  # of the coordinator's calls
 ONCE = {"times": 1}
@@ -42,7 +43,8 @@ def test_saga(place, go, ab, concurrent, wait):
 @pytest.mark.parametrize("concurrent", [False, True])
 def test_saga_refused(place, go, ab, concurrent):
     steps = go.transfer(*ab, into={"fault": "fail"})
-    gid, error = go.run("saga", steps=steps, options={"wait_result": True, "concurrent": concurrent, **SOON})
+    gid, error = go.run("saga", steps=steps, options={"wait_result": True, "concurrent": concurrent,
+                                                      "request_timeout": 60})
     assert "FAILURE" in error and "refused on demand" in error
     place.wait(gid, "failed")
     assert place.balances(*ab) == [100, 0]
@@ -100,7 +102,7 @@ def test_saga_again(place, go, ab):
 def message(go, ab, local_fault="", into=None, **fields):
     """The local transaction takes 30 from the first account, the message gives them to the second. A client that
     dies leaves it to the coordinator to ask, which must not overtake the commit."""
-    fields.setdefault("options", {"timeout_to_fail": 4 if local_fault == "die" else 1000, **SOON})
+    fields.setdefault("options", {"timeout_to_fail": AFTER_A_STALL if local_fault == "die" else 1000, **SOON})
     return go.run("msg", steps=[go.step("in", ab[1], **(into or {}))], query=go.url("query"),
                   local={"account": ab[0], "amount": -30, "fault": local_fault}, **fields)
 
@@ -144,7 +146,8 @@ def test_message_with_trouble(place, go, ab, fault):
 @each_fault
 def test_message_whose_query_has_trouble(place, go, ab, fault):
     gid, _ = go.run("msg", steps=[go.step("in", ab[1])], query=go.url("query", **fault),
-                    local={"account": ab[0], "amount": -30, "fault": "die"}, options={"timeout_to_fail": 4, **SOON})
+                    local={"account": ab[0], "amount": -30, "fault": "die"},
+                    options={"timeout_to_fail": AFTER_A_STALL, **SOON})
     place.wait(gid, "succeed")
     assert place.balances(*ab) == [70, 30]
 

@@ -87,6 +87,8 @@ def test_a_coordinator_killed_while_it_starts(own_cluster, session, one):
             db.q("select pg_terminate_backend(%s)", own_cluster.wait_coordinator()[0])
         wait_until(lambda: not ambush.left, "two of them were hit")
     db.close()
+    # Until the postmaster has found a dead one it lets people in, and sends them away afterwards.
+    wait_until(lambda: not ambush.hit & set(children(own_cluster.postmaster.pid)), "they are found dead")
     own_cluster.wait_ready()
     session(own_cluster).wait(gid, "succeed")
     assert not [li for li in own_cluster.log_text().splitlines() if "signal 11" in li or "signal 6" in li]

@@ -21,6 +21,7 @@ class Line:
             for gid in self.gids:
                 db.saga(step(service.url(f"hold/{self.name}"), None, {}), gid=gid, request_timeout=LONG)
         self.wait_waiting(48)
+        service.wait_calls(2, name=self.name)
 
     def wait_waiting(self, count):
         wait_until(lambda: self.db.q("select in_flight, waiting from dtm.stat_endpoint where endpoint = %s",

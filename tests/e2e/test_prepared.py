@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from cluster import wait_until
+from dtm import AFTER_A_STALL
 
 LONG = 1000
 
@@ -166,7 +167,7 @@ def test_two_who_register(db, other, one):
 
 def test_time_is_over_while_somebody_registers(db, other, one):
     """The coordinator gives way, and then undoes what it did not know of when it decided."""
-    gid = two_phase(db, "tcc", one.url("ok/a"), 1, timeout_to_fail=4)
+    gid = two_phase(db, "tcc", one.url("ok/a"), 1, timeout_to_fail=AFTER_A_STALL)
     register(other, gid, "tcc", "02", one.url("ok/b"))
     db.until_over(gid)
     db.passed_by(one)
@@ -175,7 +176,7 @@ def test_time_is_over_while_somebody_registers(db, other, one):
     other.conn.commit()
     db.wait(gid, "failed")
     assert one.sequence(gid) == ["02 cancel", "01 cancel"]
-    assert db.row(gid)["rollback_reason"] == "Timeout after 4 seconds"
+    assert db.row(gid)["rollback_reason"] == f"Timeout after {AFTER_A_STALL} seconds"
 
 
 def test_a_coordinator_that_dies_undoes_all_the_same(own_cluster, session, one):
@@ -198,7 +199,7 @@ def message(db, one, **body):
 
 
 def test_a_submit_that_is_rolled_back_leaves_it_to_the_question(db, other, one):
-    gid = message(db, one, query_prepared=one.url("fail/q"), timeout_to_fail=4)
+    gid = message(db, one, query_prepared=one.url("fail/q"), timeout_to_fail=AFTER_A_STALL)
     submit(other, gid, "msg")
     other.conn.rollback()
     db.wait(gid, "failed")

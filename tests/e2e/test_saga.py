@@ -2,7 +2,7 @@
 import pytest
 
 from cluster import wait_until
-from dtm import step
+from dtm import AFTER_A_STALL, step
 
 
 def steps(service, *modes):
@@ -125,9 +125,9 @@ def test_dtms_own_request_for_a_concurrent_saga(db, one):
 
 def test_timeout_to_fail_rolls_back(db, one):
     gid = db.saga(step(one.url("ok/a"), one.url("ok/u"), {}), step(one.url("ongoing/b"), one.url("ok/u"), {}),
-                  step(one.url("ok/c"), one.url("ok/u"), {}), timeout_to_fail=4, retry_interval=1)
+                  step(one.url("ok/c"), one.url("ok/u"), {}), timeout_to_fail=AFTER_A_STALL, retry_interval=1)
     db.wait(gid, "failed")
-    assert db.row(gid)["rollback_reason"] == "Timeout after 4 seconds"
+    assert db.row(gid)["rollback_reason"] == f"Timeout after {AFTER_A_STALL} seconds"
     sequence = one.sequence(gid)
     assert sequence[-2:] == ["02 compensate", "01 compensate"], "what may have run is undone"
     assert not [c for c in sequence if c.startswith("03")], "what was never started is left alone"

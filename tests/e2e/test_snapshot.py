@@ -48,9 +48,11 @@ class Watch:
         after = self.settles()
         for pid, kind, start, xmin, age in found:
             # What was settled for sure while it was open, however long this process was away between its looks.
-            turns = before - self.seen.setdefault((pid, start), after)
+            first, look = self.seen.setdefault((pid, start), (after, self.looks))
+            turns = before - first
             self.oldest = max(self.oldest, age)
-            if turns > 2 if kind == "dtm coordinator" else age > 5:
+            # By many looks, too: a machine that is away makes everything old at once.
+            if turns > 2 if kind == "dtm coordinator" else age > 5 and self.looks > look + 10:
                 self.held.append((pid, kind, start, xmin, turns, age))
         self.looks += 1
 

@@ -6,7 +6,7 @@ import pytest
 
 from cluster import wait_until
 from conftest import running_cluster
-from dtm import step
+from dtm import AFTER_A_STALL, step
 
 PATIENT = {"request_timeout": 60, "retry_interval": 1}
 
@@ -89,7 +89,7 @@ def test_a_branch_that_may_have_run_is_undone(victim, session, one, blow):
     gid = db.saga(step(one.url("ok/a"), one.url("ok/u"), {}),
                   step(one.url(f"hold/{gate}"), one.url("ok/u"), {}),
                   step(one.url("ok/c"), one.url("ok/u"), {}),
-                  request_timeout=2, retry_interval=1, timeout_to_fail=6)
+                  request_timeout=2, retry_interval=1, timeout_to_fail=2 + AFTER_A_STALL)
     one.wait_calls(1, gid=gid, branch_id="02")
     db.close()
     blow(victim)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster import DEADLINE, free_port, wait_until
-from dtm import step
+from dtm import AFTER_A_STALL, step
 
 LONG = 1000  # seconds: nothing happens because of it during a test
 SOON = 50    # seconds: far more than it takes, far less than what the others wait for
@@ -204,10 +204,11 @@ def test_a_timeout_comes_however_many_lie_behind_it(db, one):
                == CROWD, f"{CROWD} sagas end", timeout=60 + CROWD / 200)
     assert one.query("select count(*) from call where name = 'crowd'")[0][0] >= CROWD
     steps = step(one.url("ok/a"), one.url("ok/u"), {}), step(one.url("ongoing/b"), one.url("ok/u"), {})
-    late = [db.saga(*steps, timeout_to_fail=6, retry_interval=interval) for interval in (1, LONG)]
+    late = [db.saga(*steps, timeout_to_fail=AFTER_A_STALL, retry_interval=interval) for interval in (1, LONG)]
     # With a call in flight the row says nothing, nobody answers, and only the timer in memory tells.
     name = db.new_gid("gate")
-    busy = db.saga(steps[0], step(one.url(f"hold/{name}"), one.url("ok/u"), {}), timeout_to_fail=6, request_timeout=90)
+    busy = db.saga(steps[0], step(one.url(f"hold/{name}"), one.url("ok/u"), {}), timeout_to_fail=AFTER_A_STALL,
+                   request_timeout=90)
     wait_until(lambda: db.status(busy) == "aborting", "its timeout decides while the call hangs", timeout=SOON)
     one.release(name)
     for gid in late + [busy]:
