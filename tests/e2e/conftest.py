@@ -55,6 +55,13 @@ def with_extension(cluster, dbname=None):
     return cluster
 
 
+def meets_the_coordinator(conn):
+    """This session locks all that is dtm's. Where they wait for each other the coordinator gives way after half
+    a second; on a machine that was away the session's second for finding a deadlock may be over as well."""
+    conn.execute("set lock_timeout = '30 s'")
+    conn.execute("set deadlock_timeout = '30 s'")
+
+
 @pytest.fixture(scope="session")
 def one():
     """A participant."""

@@ -9,7 +9,7 @@ import pytest
 from barrier_table import (databases, error_of, insert_as_client, insert_old, make_roles, passes, rows_of,
                            table_of_client)
 from cluster import Cluster, wait_until
-from conftest import clusters, running_cluster, with_extension
+from conftest import clusters, meets_the_coordinator, running_cluster, with_extension
 from dtm import step
 
 DAYS = 86400
@@ -261,7 +261,7 @@ def test_drop_extension_while_rows_are_removed(house, new_database, session, one
                 table_of_client(conn)
         with_extension(house, name)
         with house.connect(name) as conn:
-            conn.execute("set lock_timeout = '30 s'")
+            meets_the_coordinator(conn)
             insert_old(conn, "old", count=200_000)
             house.reload()
             wait_until(lambda: rows_of(conn, "old") < 200_000, "it has begun")

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from cluster import wait_until
-from conftest import running_cluster, with_extension
+from conftest import meets_the_coordinator, running_cluster, with_extension
 from copies import LONELY, standby_of
 from dtm import step
 from service import Service
@@ -87,6 +87,7 @@ def test_drop_and_create_as_fast_as_it_goes(house, session, one, disturbed):
         house.sql(f"create database {name}", dbname="postgres")
         with_extension(house, name)
         with house.connect(name) as conn, disturbed(house):
+            meets_the_coordinator(conn)
             for _ in range(30):
                 # Answers come all the time: the coordinator finds its tables gone at any moment.
                 conn.execute("select dtm_submit('saga', array[dtm_step(%s || ms)]) from generate_series(2, 20, 2) ms",

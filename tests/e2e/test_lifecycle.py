@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from cluster import wait_until
-from conftest import with_extension
+from conftest import meets_the_coordinator, with_extension
 from dtm import step
 
 LONG = {"request_timeout": 1000, "retry_interval": 1000}
@@ -105,7 +105,7 @@ def test_drop_extension_waits_for_nobody_while_calls_are_in_flight(house, new_da
     with_extension(house, name)
     hang(house, session, name, one)
     with house.connect(name) as conn:
-        conn.execute("set lock_timeout = '30 s'")
+        meets_the_coordinator(conn)
         conn.execute("drop extension dtm_pg")
     house.wait_no_coordinator(name)
     with_extension(house, name)
@@ -342,8 +342,10 @@ def test_sessions_are_not_disturbed_by_a_storm_of_create_and_drop(house, new_dat
 
     def storm():
         for _ in range(5):
-            house.sql("create extension dtm_pg", dbname=name)
-            house.sql("drop extension dtm_pg", dbname=name)
+            with house.connect(name) as conn:
+                meets_the_coordinator(conn)
+                conn.execute("create extension dtm_pg")
+                conn.execute("drop extension dtm_pg")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(storm)
         while not running.done():

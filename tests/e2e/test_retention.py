@@ -6,7 +6,7 @@ import pytest
 
 from barrier_table import databases
 from cluster import wait_until
-from conftest import running_cluster, with_extension
+from conftest import meets_the_coordinator, running_cluster, with_extension
 from dtm import step
 
 DAYS = 86400
@@ -301,7 +301,7 @@ def test_a_rebuilt_coordinator_goes_on(house, db):
 def test_drop_extension_while_they_leave(house, new_database):
     name = new_database(extension=True)
     with house.connect(name) as conn:
-        conn.execute("set lock_timeout = '30 s'")
+        meets_the_coordinator(conn)
         conn.execute("insert into dtm.trans (gid, trans_type, status, owner, request, finish_time) select n::text,"
                      " 'saga', 'succeed', current_user::regrole, '{}', now() - interval '1 year'"
                      " from generate_series(1, 30000) n")
