@@ -25,11 +25,7 @@ struct Board {
 
 Board* board = nullptr;
 
-void withdraw(int, Datum) {
-    SpinLockAcquire(&board->lock);
-    if (board->pid == MyProcPid) board->pid = 0;
-    SpinLockRelease(&board->lock);
-}
+void withdraw(int, Datum) { withdraw_listener(); }
 
 }  // namespace
 
@@ -55,6 +51,13 @@ void publish_listener(const ListenerInfo& info) {
     board->connections = info.connections;
     put(board->listening, info.listening);
     put(board->trouble, info.trouble);
+    SpinLockRelease(&board->lock);
+}
+
+void withdraw_listener() {
+    if (board == nullptr) return;
+    SpinLockAcquire(&board->lock);
+    if (board->pid == MyProcPid) board->pid = 0;
     SpinLockRelease(&board->lock);
 }
 

@@ -17,6 +17,8 @@ struct ListenerInfo {
 };
 
 void publish_listener(const ListenerInfo&);
+// This process has the listener no more.
+void withdraw_listener();
 // nullopt: no process has the listener.
 std::optional<ListenerInfo> listener();
 

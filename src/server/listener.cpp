@@ -129,4 +129,9 @@ void publish(const net::ListenerState& state) {
     }
 }
 
+void withdraw() {
+    trouble.clear();
+    hub::withdraw_listener();
+}
+
 }  // namespace dtm::server

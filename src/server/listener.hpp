@@ -13,5 +13,7 @@ bool is_api_database();
 net::ServerSettings listener_settings(const net::ServerSettings& before);
 // Tells dtm_check() how the listener is doing.
 void publish(const net::ListenerState& state);
+// Another database has the API now.
+void withdraw();
 
 }  // namespace dtm::server

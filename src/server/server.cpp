@@ -23,9 +23,17 @@ constexpr std::size_t max_batch = 1000;  // bounds the turn, not the throughput
 // Somebody else's lock: as long as a client may well wait for an answer.
 constexpr std::chrono::seconds longest_lock{3};
 constexpr std::chrono::milliseconds locked_look{20};
+// Rows that are locked are skipped. Where so many commands found a lock all the same, it is one of
+// the table, and the others need not wait for it, too.
+constexpr int max_tables_locked = 5;
 // Of one turn: bytes of lists, and the time that they take.
 constexpr std::size_t longest_answers = std::size_t{32} << 20;
 constexpr std::chrono::milliseconds longest_reading{100};
+
+bool is_long_read(Route route) {
+    return route == Route::query || route == Route::all || route == Route::scan_kv ||
+           route == Route::query_kv;
+}
 
 bool is_lock(const pg::PgError& error) {
     return error.sqlstate() == ERRCODE_LOCK_NOT_AVAILABLE ||
@@ -142,15 +150,39 @@ void Server::refuse_all(const std::string& why) {
     const Answer answer = failure_answer(
         Kind::unavailable,
         "dtm_pg takes no requests for this database before dtm_adopt() is run: " + why);
-    for (const Job& job : queue_) reply(job, answer);
+    for (const Job& job : queue_) refuse(job, answer);
     queue_.clear();
 }
 
-// Many clients that do not read what they have asked for.
-void Server::refuse_lists_without_room() {
-    if (client_.buffered() <= applied_.max_buffered) return;
+// What is committed already was not refused: its client asks again.
+void Server::refuse(const Job& job, const Answer& answer) {
+    if (!job.executed) return reply(job, answer);
+    answers_.emplace_back().id = job.http;
+    answers_.back().kind = net::HttpAnswer::Kind::none;
+}
+
+void Server::cannot_work(core::Time now, const std::optional<std::string>& foreign,
+                         const std::string& why) {
+    receive(now, foreign);
+    const Answer answer = failure_answer(
+        Kind::unavailable, "dtm_pg cannot work at the moment: " + why + "; try again later");
+    const auto latest = std::chrono::steady_clock::now() - longest_lock;
+    const auto too_late = [&](const Job& job) {
+        if (job.received > latest) return false;
+        refuse(job, answer);
+        return true;
+    };
+    std::erase_if(queue_, too_late);
+    std::erase_if(locked_, too_late);
+    give_up();
+    send();
+}
+
+// Many clients that do not read what they have asked for: half of the room is kept for commands.
+void Server::refuse_reads_without_room() {
+    if (client_.buffered() <= applied_.max_buffered / 2) return;
     for (Job& job : batch_) {
-        if (job.answer || job.command || !needs_read(job)) continue;
+        if (job.answer || !is_long_read(job.route)) continue;
         job.answer = failure_answer(Kind::unavailable,
                                     "too many answers wait for their clients; try again later");
     }
@@ -195,11 +227,19 @@ void Server::forget_the_gone() {
     std::ranges::for_each(locked_, mark);
 }
 
+// Many commands about one gid do not fill a turn in which only the first of them has its turn.
 void Server::take_batch() {
+    std::unordered_set<std::string> gids;
+    std::deque<Job> doubles;
     while (!queue_.empty() && batch_.size() < max_batch) {
-        batch_.push_back(std::move(queue_.front()));
+        Job& job = queue_.front();
+        const bool commands = job.command && !job.executed;
+        const bool first = !commands || gids.emplace(gid_of(job)).second;
+        (first ? batch_.emplace_back() : doubles.emplace_back()) = std::move(job);
         queue_.pop_front();
     }
+    queue_.insert(queue_.begin(), std::make_move_iterator(doubles.begin()),
+                  std::make_move_iterator(doubles.end()));
 }
 
 // No two commands of a turn name the same gid: store::execute() rules each by what it finds.
@@ -227,7 +267,7 @@ void Server::command(const std::vector<Job*>& commanders, Oid role, core::Time n
 void Server::execute(core::Time now) {
     if (batch_.empty()) take_batch();
     if (batch_.empty()) return;
-    refuse_lists_without_room();
+    refuse_reads_without_room();
     for (Job& job : batch_) {
         if (job.needs_topics && !job.answer) read_topics(job);
     }
@@ -289,8 +329,8 @@ void Server::take_note(Job& job) {
 void Server::come_back(Job& job, core::Time now) {
     job.was_locked = true;
     if (std::chrono::steady_clock::now() - job.received < longest_lock) {
+        if (locked_.empty()) locked_until_ = now + locked_look;
         locked_.push_back(std::move(job));
-        locked_until_ = now + locked_look;
     } else {
         reply(job, failure_answer(Kind::error,
                                   "somebody has locked " + what_is_locked(job) + "; try again"));
@@ -372,7 +412,8 @@ void Server::committed(core::Time now) {
     touched_.clear();
 }
 
-void Server::alone(core::Time now) {
+void Server::alone(core::Time now, bool locked) {
+    careful_ = careful_ || locked;
     for (Job& job : batch_) {
         // What was read of rows in the transaction that failed is read again.
         if (job.was_read) job.answer.reset();
@@ -382,28 +423,36 @@ void Server::alone(core::Time now) {
     }
     batch_.clear();
     bool any_locked = careful_;
+    int tables_locked = 0;
     while (!apart_.empty()) {
         batch_.push_back(std::move(apart_.front()));
         apart_.pop_front();
-        execute_alone(now);
+        Job& job = batch_.front();
+        if (job.command && !job.executed && !job.answer && tables_locked >= max_tables_locked) {
+            job.result.emplace().what = What::busy;
+        } else if (!execute_alone(now)) {
+            ++tables_locked;
+        }
         committed(now);
         any_locked = any_locked || careful_;
         careful_ = any_locked;
     }
 }
 
-void Server::execute_alone(core::Time now) {
+bool Server::execute_alone(core::Time now) {
     store::CommandResult failed;
     bool stored = false;
+    bool locked = false;
     try {
         pg::in_transaction([&] { execute(now); });
         stored = true;
         // As in Coordinator::turn: no answer after a synchronous wait that was cancelled.
         pg::call([] { CHECK_FOR_INTERRUPTS(); });
-        return;
+        return true;
     } catch (const pg::PgError& error) {
         if (stored) throw;
-        failed.what = is_lock(error) ? What::busy : What::error;
+        locked = is_lock(error);
+        failed.what = locked ? What::busy : What::error;
         failed.message = error.what();
     } catch (const std::exception& error) {
         failed.message = error.what();
@@ -411,6 +460,7 @@ void Server::execute_alone(core::Time now) {
     batch_.front().answer.reset();
     batch_.front().left = Job::Left::nothing;
     batch_.front().result = std::move(failed);
+    return !locked;
 }
 
 std::vector<Server::Written> Server::take_written() {

@@ -25,6 +25,10 @@ public:
     // Takes what has come; answers at once what needs no table. `foreign`: why the transactions of
     // this database are not ours, and then nothing else is done.
     void receive(core::Time now, const std::optional<std::string>& foreign);
+    // Instead of a turn that an error has ended: what needs no table is answered all the same, and
+    // nobody waits for longer than for a lock.
+    void cannot_work(core::Time now, const std::optional<std::string>& foreign,
+                     const std::string& why);
     // Requests wait for a transaction.
     bool anything_to_do() const { return !queue_.empty(); }
     // When those are tried again that found a row locked.
@@ -38,7 +42,8 @@ public:
     void execute(core::Time now);
     void committed(core::Time now);
     bool executing() const { return !batch_.empty(); }
-    void alone(core::Time now);
+    // `locked`: the error was somebody's lock.
+    void alone(core::Time now, bool locked);
 
     // What committed() wrote, for the coordinator: transactions to take up.
     struct Written {
@@ -62,7 +67,8 @@ private:
     void complain(const pg::SqlError&);
     void drop_unanswered();
     void refuse_all(const std::string& why);
-    void refuse_lists_without_room();
+    void refuse(const Job& job, const Answer& answer);
+    void refuse_reads_without_room();
     void take_batch();
     void leave_doubles();
     void read_rows(Oid role, core::Time now);
@@ -72,7 +78,7 @@ private:
     void take_note(Job& job);
     void come_back(Job& job, core::Time now);
     void finish(Job& job, core::Time now);
-    void execute_alone(core::Time now);
+    bool execute_alone(core::Time now);  // false: somebody's lock was in the way
     void reply(const Job& job, const Answer& answer);
     void reply(Guest&& guest, wire::ApiOutcome outcome);
 

@@ -2,7 +2,6 @@
 #include "store/command_writes.hpp"
 
 #include "crash_point.hpp"
-#include "pg/session.hpp"
 #include "pg/transaction.hpp"
 #include "store/visible.hpp"
 
@@ -15,9 +14,6 @@ namespace {
 using pg::Args;
 using pg::Statement;
 using Texts = std::vector<std::optional<std::string_view>>;
-
-// Long enough for a lock that is held for a moment only, as for extending a file.
-constexpr std::chrono::milliseconds short_wait{20};
 
 template <class Row>
 std::unordered_map<std::string_view, std::size_t> index_of(std::span<const Row> rows) {
@@ -68,11 +64,7 @@ std::optional<std::vector<Creating>> insert_unless_locked(std::span<const Creati
                                                           core::Time now) {
     try {
         pg::Subtransaction subtransaction;
-        std::vector<Creating> done;
-        {
-            const pg::LockTimeout timeout(short_wait);
-            done = insert(all, owner, now);
-        }
+        std::vector<Creating> done = insert(all, owner, now);
         subtransaction.commit();
         return done;
     } catch (const pg::PgError& error) {

@@ -25,7 +25,8 @@ struct Creation {
     std::int32_t interval_s = 0;
 };
 enum class Creating : std::uint8_t { created, exists, busy };
-// `careful`: whoever is inserting the same gid is not waited for; that is `busy`.
+// `careful`: whoever is inserting the same gid is waited for no longer than lock_timeout; that is
+// `busy`.
 std::vector<Creating> create(std::span<const Creation>, Oid owner, core::Time now, bool careful);
 
 struct Change {

@@ -369,7 +369,7 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
         return true;
     } catch (const pg::PgError& error) {
         sweep_.look_at_all();  // for what this turn was told about
-        if (requests_apart(now)) return false;
+        if (requests_apart(now, Settler::blame_of(error) == Settler::Blame::lock)) return false;
         std::vector<std::string> unread;
         unread.swap(loading_);
         if (unread.empty()) {
@@ -383,7 +383,7 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
         }
         return false;
     } catch (const std::exception&) {
-        if (!requests_apart(now)) throw;
+        if (!requests_apart(now, false)) throw;
         return false;
     }
 }

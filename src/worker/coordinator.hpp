@@ -25,6 +25,8 @@ public:
     // How long the loop may wait, in milliseconds, if nothing wakes it.
     long idle_ms() const;
     int ready_fd() const { return client_->ready_fd(); }
+    // After a turn that threw: clients of the API are told.
+    void cannot_work(const std::string& why);
     // Ends the network thread; what was in flight is called again by the next life.
     void stop() noexcept;
 
@@ -49,7 +51,7 @@ private:
     // What the API wrote in this turn: to be called now, or told to whom it concerns.
     void take_up(core::Time now);
     // False: no request was part of the transaction that failed.
-    bool requests_apart(core::Time now);
+    bool requests_apart(core::Time now, bool locked);
     // Clients that wait for transactions of another coordinator's slice.
     void look_after_others(core::Time now);
     void look_after_api(core::Time now);

@@ -55,6 +55,7 @@ void Coordinator::look_after_api(core::Time now) {
     }
     const bool open = api_is_ours_ && !foreign_;
     if (server_ && (!api_known_ || open != api_open_)) server_->configure(open);
+    if (server_ && !api_known_ && !api_is_ours_) server::withdraw();
     api_known_ = true;
     api_open_ = open;
     if (!server_) return;
@@ -64,7 +65,7 @@ void Coordinator::look_after_api(core::Time now) {
     api_shown_ = now;
     server_->give_up();
     server_->metrics().look_at_coordinators();
-    server::publish(client_->listener());
+    if (api_is_ours_) server::publish(client_->listener());
 }
 
 // The rounds of other slices are seen in their rows alone.
@@ -99,12 +100,16 @@ void Coordinator::tell_who_waits(const store::Row& row) {
 
 // Nobody knows whose error it is when a transaction of both fails: requests are executed one by
 // one, and what was to be settled is settled in the next turn.
-bool Coordinator::requests_apart(core::Time now) {
+bool Coordinator::requests_apart(core::Time now, bool locked) {
     if (!server_ || !server_->executing()) return false;
     settler_.postpone();
     settle_apart_ = true;
-    server_->alone(now);
+    server_->alone(now, locked);
     return true;
+}
+
+void Coordinator::cannot_work(const std::string& why) {
+    if (server_) server_->cannot_work(pg::now(), foreign_, why);
 }
 
 void Coordinator::take_up(core::Time now) {

@@ -194,6 +194,7 @@ bool turn(Trouble& trouble, std::chrono::steady_clock::time_point& next_check) {
             check_place();  // DROP EXTENSION is no trouble: it ends this process
         }
         trouble.report(error.what());
+        coordinator->cannot_work(error.what());
     } catch (const std::exception& error) {
         // Not the database's: what is in memory may be half changed. The table is the truth.
         pg::log(WARNING, "dtm coordinator begins anew", error.what());

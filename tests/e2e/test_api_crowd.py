@@ -2,6 +2,7 @@
 (design 12)."""
 import contextlib
 import json
+import select
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -223,6 +224,28 @@ def test_a_lock_that_stays(api):
         assert api.status(gid) == "prepared"
     api.done("submit", gid=gid, trans_type="tcc")
     api.wait(gid, "succeed")
+
+
+def test_a_table_that_is_locked(api):
+    """By CREATE INDEX, say: each caller is told after some seconds, and whoever needs no table does not wait for them.
+    Not where all has come to stand still for so long: then once more."""
+    def answered_meanwhile():
+        gids = [api.new_gid("locked") for _ in range(40)]
+        assert {a.status for a in at_once(api, map(prepare, gids))} == {200}
+        with api.cluster.connect(autocommit=False) as holder, contextlib.ExitStack() as stack:
+            holder.execute("lock table dtm.trans in share mode")
+            waiting = [stack.enter_context(Raw(api.cluster)) for _ in gids]
+            for raw, gid in zip(waiting, gids):
+                raw.send(command("submit", gid=gid, trans_type="tcc"))
+            assert stack.enter_context(Raw(api.cluster)).send(get_text("/api/ping")).answer().status == 200
+            told, _, _ = select.select([raw.socket for raw in waiting], [], [], 0)
+            for answer in (raw.answer() for raw in waiting):
+                assert answer.status == 500 and "somebody has locked transaction" in answer.message, answer
+        for gid in gids:
+            api.done("submit", gid=gid, trans_type="tcc")
+            api.wait(gid, "succeed")
+        return not told
+    wait_until(answered_meanwhile, "a ping is answered before any of them")
 
 
 def test_reads_between_writes(api, one):

@@ -27,6 +27,24 @@ def again(api, session):
     return wait_listening(new)
 
 
+def test_while_the_coordinator_cannot_work(server, one):
+    """What needs no table is answered, the others are told; and then all goes on."""
+    api = server()
+    begin = api.cluster.log_size()
+    with api.cluster.connect(autocommit=False) as holder:
+        holder.execute("lock table dtm.control in access exclusive mode")
+        wait_until(lambda: "cannot work and tries again" in api.cluster.log_text(begin), "it cannot work")
+        assert api.request("GET", "/api/ping").status == 200 and api.get("newGid").status == 200
+        gid = api.new_gid("later")
+        api.refused(503, "dtm_pg cannot work at the moment: ", "submit", gid=gid, trans_type="msg",
+                    steps=[{"action": one.url("ok/a")}], payloads=["1"])
+        holder.rollback()
+    wait_until(lambda: "works again" in api.cluster.log_text(begin), "it works")
+    assert api.status(gid) is None
+    api.done("submit", gid=gid, trans_type="msg", steps=[{"action": one.url("ok/a")}], payloads=["1"])
+    api.wait(gid, "succeed")
+
+
 # --- very many, very slow, very large ---------------------------------------------------------------
 
 def test_two_thousand_idle_connections(server, one):
