@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <limits>
+#include <new>
 #include <stdexcept>
 #include <system_error>
 
@@ -227,6 +228,7 @@ bool Loop::wait_and_dispatch(Time until) {
 void Loop::act(curl_socket_t fd, int events) {
     int running = 0;
     curl_multi_socket_action(multi_.get(), fd, events, &running);
+    if (out_of_memory_) throw std::bad_alloc();
 }
 
 void Loop::act_on_timeout() {
@@ -257,14 +259,21 @@ Loop::Socket& Loop::socket(int fd) {
     return sockets_[index];
 }
 
-void Loop::opened(int fd) noexcept {
-    Socket& entry = socket(fd);
-    entry = Socket();
-    entry.ours = true;
+bool Loop::opened(int fd) noexcept {
+    try {
+        Socket& entry = socket(fd);
+        entry = Socket();
+        entry.ours = true;
+        return true;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
 }
 
 void Loop::closing(int fd) noexcept {
-    socket(fd) = Socket();  // close() takes it out of the epoll set
+    const auto index = static_cast<std::size_t>(fd);
+    // close() takes it out of the epoll set.
+    if (index < sockets_.size()) sockets_[index] = Socket();
 }
 
 // Between two requests libcurl takes its interest in a kept connection back, and gives it again
@@ -273,23 +282,32 @@ void Loop::closing(int fd) noexcept {
 // the socket is taken out then. That needs certainty that a descriptor is still the socket we think
 // it is, so it is done only for those that are opened and closed through our callbacks; libcurl's
 // resolver uses others.
-int Loop::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept {
-    auto& loop = *static_cast<Loop*>(self);
-    Socket& entry = loop.socket(fd);
+void Loop::wish(int fd, int what) {
+    Socket& entry = socket(fd);
     if (what == CURL_POLL_REMOVE) {
         entry.wanted = false;
-        if (!entry.ours || entry.registered != EPOLLIN) loop.watch(fd, 0);
-        return 0;
+        if (!entry.ours || entry.registered != EPOLLIN) watch(fd, 0);
+        return;
     }
     std::uint32_t events = 0;
     if (what == CURL_POLL_IN || what == CURL_POLL_INOUT) events |= EPOLLIN;
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) events |= EPOLLOUT;
     entry.wanted = true;
-    loop.watch(fd, events);
+    watch(fd, events);
+}
+
+int Loop::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept {
+    auto& loop = *static_cast<Loop*>(self);
+    try {
+        loop.wish(fd, what);
+    } catch (const std::bad_alloc&) {
+        // It is one of libcurl's own, and we would hear nothing of it.
+        loop.out_of_memory_ = true;
+    }
     return 0;
 }
 
-void Loop::watch(int fd, std::uint32_t events) noexcept {
+void Loop::watch(int fd, std::uint32_t events) {
     Socket& entry = socket(fd);
     if (entry.registered == events) return;
     epoll_event event{};

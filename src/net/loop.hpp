@@ -65,13 +65,15 @@ private:
         bool ours = false;             // opened and closed through our callbacks
     };
 
-    void opened(int fd) noexcept override;
+    bool opened(int fd) noexcept override;
     void closing(int fd) noexcept override;
     static int on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept;
     static int on_timer(CURLM*, long timeout_ms, void* self) noexcept;
 
+    // Makes room for it: throws std::bad_alloc.
     Socket& socket(int fd);
-    void watch(int fd, std::uint32_t events) noexcept;
+    void wish(int fd, int what);  // libcurl's, for events
+    void watch(int fd, std::uint32_t events);
     // Returns whether there may be more to start.
     bool start_waiting_calls(std::vector<Reply>& replies);
     void start(HostQueues::Next next, std::vector<Reply>& replies);
@@ -97,6 +99,7 @@ private:
     Time crowd_deadline_ = Time::max();  // when slow hosts give back what is too much
     Time start_again_ = Time::max();     // no call starts before: there was no descriptor for it
     bool held_back_ = false;
+    bool out_of_memory_ = false;  // in a callback, which may not throw
     std::size_t descriptors_ = raise_descriptor_limit();
     std::uint64_t connects_ = 0;
 };

@@ -154,7 +154,11 @@ curl_socket_t Transfer::on_open(void* self, curlsocktype, curl_sockaddr* address
         transfer.socket_errno_ = errno;
         return CURL_SOCKET_BAD;
     }
-    transfer.sockets_.opened(fd);
+    if (!transfer.sockets_.opened(fd)) {
+        ::close(fd);
+        transfer.socket_errno_ = ENOMEM;
+        return CURL_SOCKET_BAD;
+    }
     return fd;
 }
 

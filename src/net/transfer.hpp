@@ -18,7 +18,8 @@ namespace dtm::net {
 // What the sockets of all transfers report to. Called inside of libcurl, so nothing may throw.
 class SocketObserver {
 public:
-    virtual void opened(int fd) noexcept = 0;
+    // False: there is no memory to look after it.
+    virtual bool opened(int fd) noexcept = 0;
     virtual void closing(int fd) noexcept = 0;
 
 protected:

@@ -22,8 +22,9 @@ void add_registered(core::Request& request, const Registration& registration);
 
 // The progress of all branch operations, compact JSON. Never empty.
 std::string encode_progress(const core::State&);
-// Fills `state.branches`, `state.query` and the durable_* members from the text; sizes must match
-// the request. in_flight is always false. Throws std::runtime_error.
+// Fills `state.branches`, `state.query` and the durable_* members from the text, which must be that
+// of the request; of tcc and xa it may know fewer branches, the first ones, and the others have
+// their initial state. in_flight is always false. Throws std::runtime_error.
 void decode_progress(const core::Request&, std::string_view text, core::State& state);
 
 }  // namespace dtm::wire

@@ -70,6 +70,12 @@ const core::OpState& op_of(const core::State& state, std::uint32_t branch, core:
     return op == core::Op::action ? b.action : b.compensate;
 }
 
+// What an event may change of the size of a transaction.
+std::size_t memory_of_words(const Active& a, const core::Answer* answer) {
+    const std::size_t bytes = memory_of(a.state.rollback_reason) + memory_of(a.last.reason);
+    return answer ? bytes + memory_of(op_of(a.state, answer->branch, answer->op)) : bytes;
+}
+
 hub::Counter counter_of(core::Result result) {
     switch (result) {
         case core::Result::success:
@@ -163,11 +169,11 @@ void Actives::round_over(const Active& a) {
 }
 
 Active* Actives::ended(std::uint64_t call) {
-    --in_flight_;
+    if (const auto out = calls_.extract(call)) bytes_ -= out.mapped();
     const auto active = by_id_.find(CallId::unpack(call).active);
     if (active == by_id_.end()) return nullptr;  // it was put aside in the meantime
     Active& a = *active->second;
-    if (--a.in_flight == 0) bytes_ -= std::exchange(a.call_bytes, 0);
+    --a.in_flight;
     return &a;
 }
 
@@ -178,12 +184,7 @@ void Actives::take(Active& a, std::uint64_t call, core::Outcome&& outcome, core:
     if (bytes_ >= max_bytes && outcome.result != core::Result::failure) {
         outcome.reason = wire::printable(outcome.reason, short_reason);
     }
-    if (outcome.result != core::Result::success) a.last = outcome;
-    const std::size_t before = memory_of(op_of(a.state, id.branch, id.op));
     decide(a, core::Answer{id.branch, id.op, std::move(outcome)}, now);
-    const std::size_t after = memory_of(op_of(a.state, id.branch, id.op));
-    a.bytes += after - before;
-    bytes_ += after - before;
     let_go_if_idle(a, now);
 }
 
@@ -246,7 +247,13 @@ Active* Actives::find(std::string_view gid) {
 }
 
 void Actives::decide(Active& a, const core::Event& event, core::Time now) {
+    const auto* answer = std::get_if<core::Answer>(&event);
+    const std::size_t before = memory_of_words(a, answer);
+    if (answer && answer->outcome.result != core::Result::success) a.last = answer->outcome;
     absorb(a, core::decide(*a.request, std::move(a.state), event, now, hub::policy()));
+    const std::size_t grown = memory_of_words(a, answer) - before;
+    a.bytes += grown;
+    bytes_ += grown;
 }
 
 void Actives::absorb(Active& a, core::Decision&& decision) {
@@ -283,15 +290,14 @@ void Actives::release(Active& a, const core::Call& call, std::size_t share) {
     // On its way it is in one list and in the next, and it comes back as a reply.
     std::size_t own = 2 * sizeof out + sizeof(net::Reply) + out.url.size();
     if (out.keep != a.request) own += out.body.size();
-    a.call_bytes += own;
     bytes_ += own;
+    calls_.emplace(out.id, own);
     out.bytes = share + own;
     out.headers = std::move(made.headers);
     out.timeout = made.timeout;
     out.urgent = a.begun || a.state.status == core::Status::aborting;
     out.probe = std::exchange(a.insisting, false);
     a.begun = true;
-    ++in_flight_;
     ++a.in_flight;
     orders_.redirect(out.url);
     if (const auto why = orders_.paused(out.url)) {
@@ -324,7 +330,7 @@ void Actives::set_orders(Orders orders) {
         back.probe = call.probe;
         answer(std::move(back), {});
     }
-    if (in_flight_ > 0) recalls_.push_back({alert_call + 1, last_call});
+    if (!calls_.empty()) recalls_.push_back({alert_call + 1, last_call});
 }
 
 // With the breaker open few of its transactions are called, and each of them rarely: their own
@@ -443,7 +449,7 @@ void Actives::forget(Active& a) {
     recall(a);  // of one that is put aside
     const std::uint64_t id = a.id;
     set_wake(a, std::nullopt);
-    bytes_ -= a.bytes + a.call_bytes;
+    bytes_ -= a.bytes;
     by_gid_.erase(a.gid());
     by_id_.erase(id);
 }

@@ -27,7 +27,6 @@ struct Active {
     std::shared_ptr<const core::Request> request;
     core::State state;
     std::size_t bytes = 0;        // of memory, but for its calls in flight
-    std::size_t call_bytes = 0;   // of those: counted until none is left
     std::int64_t version = 0;     // of the row as last read or written
     bool silent = false;          // the row, as last read or written, has no progress text
     std::uint32_t in_flight = 0;  // calls released and unanswered
@@ -48,7 +47,8 @@ struct Active {
 class Actives {
 public:
     // Makes the state of a row that was just read and decides. `first_xid`: rows inserted by this
-    // or a later transaction cannot have been worked on by an earlier life of this coordinator.
+    // or a later transaction cannot have been worked on by an earlier life of this coordinator, nor
+    // in the database that a dump came from.
     // `asked_for`: somebody wants it called now, so its next call may try a host whose circuit
     // breaker is open. Throws std::runtime_error when the row's texts cannot be read.
     void add(const store::Row& row, TransactionId first_xid, bool asked_for, core::Time now);
@@ -70,7 +70,7 @@ public:
     // Of memory. With so much no more is let in; the rest waits in the table.
     static constexpr std::size_t max_bytes = std::size_t{128} << 20;
     std::size_t bytes() const { return bytes_; }
-    std::uint32_t in_flight() const { return in_flight_; }
+    std::uint32_t in_flight() const { return static_cast<std::uint32_t>(calls_.size()); }
 
     // Calls that may leave at once, and alerts; emptied by the caller.
     std::vector<net::Call>& outbox() { return outbox_; }
@@ -133,8 +133,8 @@ private:
 
     server::Server* server_ = nullptr;  // none: this process has no API
     std::uint64_t next_id_ = 1;
-    std::uint32_t in_flight_ = 0;
     std::size_t bytes_ = 0;
+    std::unordered_map<std::uint64_t, std::size_t> calls_;  // in flight, and the bytes of each
     std::unordered_map<std::uint64_t, std::unique_ptr<Active>> by_id_;
     std::unordered_map<std::string_view, Active*> by_gid_;  // keys point into the requests
     std::vector<std::uint64_t> dirty_;

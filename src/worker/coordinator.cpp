@@ -116,6 +116,7 @@ void Coordinator::look_around(core::Time now) {
     DTM_CRASH_POINT("worker.looked_around");
     looked_around_ = now;
     installed_ = belonging.installed;
+    note_adoption(belonging.adopted);
     if (belonging.foreign) become_foreign(*belonging.foreign);
     restored_ = false;
     const bool adopted = foreign_ && !belonging.foreign;
@@ -140,6 +141,13 @@ void Coordinator::become_foreign(const std::string& why) {
             "Whoever owns these transactions may be calling the same services.",
             "Run SELECT dtm_adopt() in database " + database_ +
                 " when its transactions shall go on here.");
+}
+
+// A restore inserts rows anew that others have worked on, and whoever adopts them may have done so
+// before anybody looked.
+void Coordinator::note_adoption(core::Time adopted) {
+    if (adopted_ && *adopted_ != adopted) first_xid_ = next_xid();
+    adopted_ = adopted;
 }
 
 void Coordinator::show_endpoints(core::Time now) {
@@ -233,7 +241,9 @@ void Coordinator::load_due(core::Time now) {
     sweep_.compare(now);
     const std::vector<std::string> gids = sweep_.take(now, std::min(room(), max_load));
     if (gids.empty()) return;
-    if (const auto foreign = look_where_we_are().foreign) return become_foreign(*foreign);
+    const store::Belonging belonging = look_where_we_are();
+    note_adoption(belonging.adopted);
+    if (belonging.foreign) return become_foreign(*belonging.foreign);
     load(gids, now);
 }
 
@@ -258,6 +268,7 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     if (!foreign_ && row.create_time < installed_) {
         const store::Belonging belonging = look_where_we_are();
         installed_ = belonging.installed;
+        note_adoption(belonging.adopted);
         if (belonging.foreign) become_foreign(*belonging.foreign);
     }
     if (!foreign_ && row.create_time < installed_) {

@@ -61,6 +61,7 @@ private:
     // Nothing is begun: an operator said so, or the transactions are not ours (P15).
     bool silent() const { return foreign_.has_value() || paused_; }
     void become_foreign(const std::string& why);
+    void note_adoption(core::Time adopted);
     void show_endpoints(core::Time now);
 
     struct Unreadable {
@@ -71,7 +72,7 @@ private:
 
     int worker_;
     int workers_;
-    TransactionId first_xid_;
+    TransactionId first_xid_;  // see Actives::add
     std::unique_ptr<net::Client> client_;
     Actives actives_;
     Settler settler_{actives_};
@@ -100,7 +101,8 @@ private:
     std::optional<std::string> foreign_;  // why the transactions of this database are not ours
     bool restored_ = false;               // foreign, and dtm.identity does not say so yet
     core::Time installed_{};
-    bool paused_ = false;  // everything
+    std::optional<core::Time> adopted_;  // as last seen
+    bool paused_ = false;                // everything
     std::optional<core::Time> endpoints_shown_;
 };
 

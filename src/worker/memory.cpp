@@ -31,6 +31,8 @@ std::size_t memory_of(const core::Request& request) {
     return bytes;
 }
 
+std::size_t memory_of(const std::string& text) { return heap(text); }
+
 std::size_t memory_of(const core::OpState& op) {
     return heap(op.last_answer) + (op.kept_back ? heap(op.kept_back->reason) : 0);
 }

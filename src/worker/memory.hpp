@@ -6,11 +6,13 @@
 #include "core/types.hpp"
 
 #include <cstddef>
+#include <string>
 
 namespace dtm::worker {
 
 std::size_t memory_of(const core::Request&);
-std::size_t memory_of(const core::OpState&);  // beyond its own size
+std::size_t memory_of(const std::string&);  // beyond its own size, as the next
+std::size_t memory_of(const core::OpState&);
 std::size_t memory_of(const core::State&);
 
 }  // namespace dtm::worker

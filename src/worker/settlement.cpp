@@ -3,6 +3,7 @@
 
 #include "core/decide.hpp"
 #include "hub/settings.hpp"
+#include "store/registered.hpp"
 #include "wire/stored.hpp"
 
 #include <algorithm>
@@ -16,6 +17,13 @@ bool is_clean_success(const Active& a) {
     return std::all_of(a.state.branches.begin(), a.state.branches.end(), [](const auto& b) {
         return b.action.attempts <= 1 && b.action.status == core::BranchStatus::succeed;
     });
+}
+
+// Of tcc and xa nothing is called before the decision is in the row, and until then branches that
+// are not known here may be registered: there is nothing to say.
+bool is_undecided(const Active& a) {
+    return a.state.outdated ||
+           (store::is_two_phase(a.request->type) && a.state.status == core::Status::prepared);
 }
 
 std::optional<std::string> last_error(const core::State& state) {
@@ -47,8 +55,7 @@ store::Settlement settlement_of(const Active& a) {
     s.attempts += static_cast<std::int32_t>(a.state.query.attempts);
     s.clean_success = a.silent && is_clean_success(a);
     if (s.clean_success) return s;
-    // Who reads it again finds branches that are not known here: their number would not fit.
-    if (!a.state.outdated) s.progress = wire::encode_progress(a.state);
+    if (!is_undecided(a)) s.progress = wire::encode_progress(a.state);
     s.interval_s =
         static_cast<std::int32_t>(core::current_interval(*a.request, a.state, policy).count());
     s.due = core::next_due(*a.request, a.state, policy);

@@ -206,6 +206,29 @@ def test_answers_are_not_fetched_without_end_while_a_commit_waits(own_cluster, s
     assert called() == 1000
 
 
+@pytest.mark.settings({"dtm.max_in_flight_per_host": 1, "autovacuum": "off"})
+def test_calls_that_come_back_leave_their_memory_to_others(own_cluster, session, one, two):
+    """Each change of the orders brings back what stands in line behind a call, and JSON-RPC makes a body for each."""
+    db = session(own_cluster)
+    gate = db.new_gid("gate")
+    url = one.url(f"hold/{gate}") + "?method=add"
+    for _ in range(10):
+        db.submit("saga", [step(url, None, {"x": "x" * 90_000}) for _ in range(10)], protocol="json-rpc",
+                  concurrent=True, request_timeout=LONG)
+    one.wait_calls(1, name=gate)
+    wait_until(lambda: stat(db, "in_flight") == 100, "one is called, the others stand in line")
+    bodies = 0
+    while bodies < 2 * 128 * MIB:
+        for verb in ("pause", "resume"):
+            db.q(f"select dtm_{verb}(host => 'http://nobody')")
+            db.passed_by(two)
+            bodies += 99 * 90_000
+    assert stat(db, "in_flight") == 100
+    assert len(one.calls(name=gate)) == 1
+    db.each_open("force_stop", db.gids)
+    one.release(gate)
+
+
 @pytest.mark.settings({"dtm.max_active": 50})
 def test_active_transactions_are_limited(own_cluster, session, one):
     db = session(own_cluster)

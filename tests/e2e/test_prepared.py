@@ -78,6 +78,21 @@ def test_tcc_cancels_from_the_last_to_the_first(db, one):
     assert db.row(gid)["rollback_reason"] == "no money"
 
 
+@pytest.mark.parametrize("kind", ["tcc", "xa"])
+def test_what_is_looked_at_too_early_takes_more_branches(db, one, kind):
+    """Its row said that it is due, and its timeout was not over: it was raised meanwhile, say."""
+    gid = two_phase(db, kind, one.url("ok/a"), 1, timeout_to_fail=LONG)
+    db.q("update dtm.trans set next_cron_time = now() - interval '1 minute' where gid = %s", gid)
+    wait_until(lambda: db.one("select next_cron_time > clock_timestamp() from dtm.trans where gid = %s", gid),
+               "the row says when it is due")
+    assert db.one("select progress is null from dtm.trans where gid = %s", gid), "nobody was called"
+    register(db, gid, kind, "02", one.url("ok/a"))
+    submit(db, gid, kind)
+    db.wait(gid, "succeed")
+    assert {(c.branch_id, c.op) for c in one.calls(gid=gid)} == {
+        (branch, "confirm" if kind == "tcc" else "commit") for branch in ("01", "02")}
+
+
 @pytest.mark.parametrize("end, op", [("submit", "commit"), ("abort", "rollback")])
 def test_xa_goes_in_the_order_of_registration(db, one, end, op):
     gid = two_phase(db, "xa", one.url("ok/a"), 3)

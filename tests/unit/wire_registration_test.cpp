@@ -1,5 +1,6 @@
 // parse_registration(), and what becomes of a registered branch: its place in the request and its
 // calls.
+#include "core/decide.hpp"
 #include "wire/api_answer.hpp"
 #include "wire/branch_call.hpp"
 #include "wire/stored.hpp"
@@ -188,16 +189,38 @@ TEST(WireRegistration, IsNoPartOfTheStoredText) {
 }
 
 TEST(WireRegistration, ProgressNeedsItsBranches) {
-    const auto request = with_branches(TransType::tcc);
-    core::State state;
-    state.branches.resize(2);
-    state.branches[1].action.attempts = 1;
-    const std::string text = encode_progress(state);
-    core::State back;
-    decode_progress(*request, text, back);
-    EXPECT_EQ(back.branches, state.branches);
-    request->branches.pop_back();
-    EXPECT_THROW(decode_progress(*request, text, back), std::runtime_error);
+    for (const TransType type : {TransType::tcc, TransType::xa}) {
+        const auto request = with_branches(type);
+        core::State state;
+        state.branches.resize(2);
+        state.branches[1].action.attempts = 1;
+        const std::string text = encode_progress(state);
+        core::State back;
+        decode_progress(*request, text, back);
+        EXPECT_EQ(back.branches, state.branches);
+        request->branches.pop_back();
+        EXPECT_THROW(decode_progress(*request, text, back), std::runtime_error);
+    }
+}
+
+// A row that was due too early is written while more branches may be registered.
+TEST(WireRegistration, ProgressMayBeOlderThanTheLatestBranches) {
+    for (const TransType type : {TransType::tcc, TransType::xa}) {
+        const auto request = with_branches(type);
+        core::Request known = *request;
+        known.branches.pop_back();
+        core::State state = core::initial_state(known, core::Status::prepared, core::Time{});
+        state.branches[0].may_have_run = true;
+        const core::Decision written =
+            core::decide(known, state, core::Loaded{true}, core::Time{}, {});
+        EXPECT_EQ(written.write, core::Write::lazy);
+        core::State back = core::initial_state(*request, core::Status::submitted, core::Time{});
+        decode_progress(*request, encode_progress(written.state), back);
+        const std::vector<core::BranchState> all = {written.state.branches[0], {}};
+        EXPECT_EQ(back.branches, all);
+        EXPECT_EQ(back.durable_may_have_run, (std::vector<bool>{true, false}));
+        EXPECT_EQ(core::decide(*request, back, core::Loaded{}, core::Time{}, {}).calls.size(), 1u);
+    }
 }
 
 // ---- calls --------------------------------------------------------------------------------------
