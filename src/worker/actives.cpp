@@ -390,6 +390,7 @@ void Actives::end_rest(Active& a, core::Time now) {
 }
 
 void Actives::defer(Active& a) {
+    a.deferred = true;
     std::erase(dirty_, a.id);
     dirty_.push_back(a.id);
 }
@@ -413,6 +414,7 @@ std::vector<Active*> Actives::dirty() {
 void Actives::settled(Active& a, core::Time now) {
     ++a.version;
     a.dirty = core::Write::none;
+    a.deferred = false;
     if (core::is_final(a.state.status)) {
         hub::count(a.state.status == core::Status::succeed ? hub::Counter::succeeded
                                                            : hub::Counter::failed);

@@ -32,6 +32,7 @@ struct Active {
     bool silent = false;          // the row, as last read or written, has no progress text
     std::uint32_t in_flight = 0;  // calls released and unanswered
     core::Write dirty = core::Write::none;
+    bool deferred = false;           // somebody held its row when it was to be written
     bool begun = false;              // a call has left in this life
     bool insisting = false;          // see Actives::add
     bool listed = false;             // in Actives::dirty_, once, whatever `dirty` has become since
