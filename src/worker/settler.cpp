@@ -46,7 +46,8 @@ Settler::Blame Settler::blame_of(const pg::PgError& error) {
 
 void Settler::write(core::Time now) {
     batch_ = actives_.dirty();
-    std::ranges::stable_partition(batch_, [](const Active* a) { return !a->deferred; });
+    std::stable_partition(batch_.begin(), batch_.end(),
+                          [](const Active* a) { return !a->deferred; });
     dirty_ = batch_.size();
     result_ = {};
     truncated_ = false;
