@@ -33,6 +33,8 @@ struct Finding {
 
 // A prepared transaction older than this was probably forgotten by whoever prepared it.
 constexpr std::chrono::minutes old_prepared{1};
+// By less than this clocks are set back every day.
+constexpr std::chrono::minutes clock_step{1};
 
 Finding library(const store::Health& h) {
     if (hub::shared_memory_present())
@@ -128,7 +130,14 @@ Finding worker_processes() {
         "with dtm_pg (times dtm.workers), one for the launcher, and those of parallel query."};
 }
 
-Finding late_rows(const store::Health& h) {
+Finding late_rows(const store::Health& h, pg::UnixTime now) {
+    if (h.last_write && *h.last_write > now + clock_step) {
+        return {"warning", "due transactions",
+                "the clock was set back: a row was written at " + time_text(*h.last_write) +
+                    ", which is yet to come, and what waits for its next attempt waits that much "
+                    "longer",
+                "SELECT dtm_retry_all() lets them be called now."};
+    }
     if (h.late == 0)
         return {"ok", "due transactions", "none is waiting for longer than it should", ""};
     return {"warning", "due transactions",
@@ -409,10 +418,11 @@ std::vector<Finding> check() {
     const store::AsOwner as_owner;
     const pg::UnixTime now = pg::now();
     const store::Health h = store::health(now - late_after());
-    return {library(h),    version(h),     launcher(),         coordinator(),   worker_processes(),
-            late_rows(h),  attention(h),   circuit_breakers(), orders(),        alerts(),
-            durability(h), replication(h), prepared(h, now),   barrier(h, now), rights(),
-            owners(),      api_server(),   encoding()};
+    return {library(h),         version(h),        launcher(),    coordinator(),
+            worker_processes(), late_rows(h, now), attention(h),  circuit_breakers(),
+            orders(),           alerts(),          durability(h), replication(h),
+            prepared(h, now),   barrier(h, now),   rights(),      owners(),
+            api_server(),       encoding()};
 }
 
 }  // namespace

@@ -20,11 +20,17 @@ void read_rows(Health& h, pg::UnixTime late_before) {
     h.late = rows.int8(0, 1);
     h.oldest_due = rows.opt_time(0, 2);
 
+    static pg::Statement longest(
+        "SELECT pg_catalog.max(update_time) FROM (SELECT update_time FROM dtm.trans"
+        "  WHERE next_cron_time IS NOT NULL ORDER BY next_cron_time DESC LIMIT 1000) AS w",
+        {});
+    pg::Args none;
+    h.last_write = longest.execute(none, true).opt_time(0, 1);
+
     static pg::Statement aside(
         "SELECT pg_catalog.count(*) FROM dtm.trans WHERE attention IS NOT NULL"
         " AND status OPERATOR(pg_catalog.<>) ALL ('{succeed,failed}'::pg_catalog.text[])",
         {});
-    pg::Args none;
     h.unfinished_aside = aside.execute(none, true).int8(0, 1);
 }
 

@@ -13,6 +13,8 @@ namespace dtm::store {
 struct Health {
     std::int64_t late = 0;  // rows due before the time given
     std::optional<pg::UnixTime> oldest_due;
+    // The latest that a waiting row was written, of those that wait longest.
+    std::optional<pg::UnixTime> last_write;
     std::int64_t unfinished_aside = 0;  // rows put aside with a reason
     bool fsync = true;
     std::string synchronous_commit;

@@ -8,6 +8,7 @@
 #include "wire/branch_call.hpp"
 #include "wire/stored.hpp"
 #include "wire/text.hpp"
+#include "worker/call_id.hpp"
 #include "worker/memory.hpp"
 
 extern "C" {
@@ -32,24 +33,6 @@ constexpr std::size_t max_outages_told = 10000;
 // What is kept of an answer while there is no room for more.
 constexpr std::size_t short_reason = 128;
 
-// The id of a call says whose it is: an operation is called once at a time, and ids of transactions
-// are never used again, so an answer finds its transaction or nobody.
-struct CallId {
-    std::uint64_t active;
-    std::uint32_t branch;
-    core::Op op;
-
-    static constexpr int branch_bits = 22, op_bits = 2;
-    std::uint64_t pack() const {
-        return active << (branch_bits + op_bits) | std::uint64_t{branch} << op_bits |
-               static_cast<std::uint64_t>(op);
-    }
-    static CallId unpack(std::uint64_t id) {
-        return {id >> (branch_bits + op_bits),
-                static_cast<std::uint32_t>(id >> op_bits & ((1u << branch_bits) - 1)),
-                static_cast<core::Op>(id & ((1u << op_bits) - 1))};
-    }
-};
 constexpr std::uint64_t alert_call = 0;  // transactions count from 1
 constexpr std::uint64_t last_call = std::numeric_limits<std::uint64_t>::max();
 
@@ -301,11 +284,34 @@ void Actives::release(Active& a, const core::Call& call, std::size_t share) {
     ++a.in_flight;
     orders_.redirect(out.url);
     if (const auto why = orders_.paused(out.url)) {
-        pause_slot_ = std::max<core::Time>(pg::now() + pause_look, pause_slot_ + slot_width);
-        undelivered_.push_back({out.id, *why, pause_slot_});
+        const auto steady = std::chrono::steady_clock::now();
+        pause_slot_ = std::max(steady + pause_look, pause_slot_ + slot_width);
+        const auto wait = std::chrono::duration_cast<core::Micros>(pause_slot_ - steady);
+        undelivered_.push_back({out.id, *why, pg::now() + wait});
         return;
     }
     outbox_.push_back(std::move(out));
+}
+
+std::vector<net::Call> Actives::take_doubted() {
+    std::vector<net::Call> doubted;
+    std::erase_if(outbox_, [&](net::Call& call) {
+        const auto found = by_id_.find(CallId::unpack(call.id).active);
+        if (found == by_id_.end() || !found->second->doubted) return false;
+        doubted.push_back(std::move(call));
+        return true;
+    });
+    return doubted;
+}
+
+// What has not left is not in flight.
+void Actives::take_back(const Active& a) {
+    if (a.in_flight == 0) return;
+    std::erase_if(outbox_, [&](const net::Call& call) {
+        if (CallId::unpack(call.id).active != a.id) return false;
+        ended(call.id);
+        return true;
+    });
 }
 
 void Actives::recall(const Active& a) {
@@ -390,6 +396,7 @@ void Actives::end_rest(Active& a, core::Time now) {
 }
 
 void Actives::defer(Active& a) {
+    a.deferred = true;
     std::erase(dirty_, a.id);
     dirty_.push_back(a.id);
 }
@@ -413,6 +420,7 @@ std::vector<Active*> Actives::dirty() {
 void Actives::settled(Active& a, core::Time now) {
     ++a.version;
     a.dirty = core::Write::none;
+    a.deferred = false;
     if (core::is_final(a.state.status)) {
         hub::count(a.state.status == core::Status::succeed ? hub::Counter::succeeded
                                                            : hub::Counter::failed);
@@ -431,7 +439,10 @@ void Actives::settled(Active& a, core::Time now) {
 }
 
 void Actives::changed_by_others(Active& a) {
-    if (!a.reload) recall(a);
+    if (!a.reload) {
+        take_back(a);
+        recall(a);
+    }
     a.reload = true;
     a.held.clear();
     if (a.in_flight > 0) return;  // wait for them: nothing of it may be called twice at a time

@@ -31,6 +31,7 @@ struct Active {
     bool silent = false;          // the row, as last read or written, has no progress text
     std::uint32_t in_flight = 0;  // calls released and unanswered
     core::Write dirty = core::Write::none;
+    bool deferred = false;           // somebody held its row when it was to be written
     bool begun = false;              // a call has left in this life
     bool insisting = false;          // see Actives::add
     bool listed = false;             // in Actives::dirty_, once, whatever `dirty` has become since
@@ -40,6 +41,8 @@ struct Active {
     // Somebody else changed the row: no more decisions here; when the calls in flight have ended it
     // is read again (design 5.4).
     bool reload = false;
+    // Somebody may have: its calls stay in the outbox until its row was read (Coordinator::hear).
+    bool doubted = false;
     core::Outcome last{core::Result::success, {}, {}};  // the last that was not a success
     const std::string& gid() const { return request->gid; }
 };
@@ -74,6 +77,8 @@ public:
 
     // Calls that may leave at once, and alerts; emptied by the caller.
     std::vector<net::Call>& outbox() { return outbox_; }
+    // Takes the calls of doubted transactions out of the outbox.
+    std::vector<net::Call> take_doubted();
     // Calls that the network thread shall give back where they have not started: the orders have
     // changed, or their transaction has. Emptied by the caller, after the outbox is on its way.
     std::vector<net::IdRange>& recalls() { return recalls_; }
@@ -125,6 +130,7 @@ private:
     void decide(Active& a, const core::Event& event, core::Time now);
     void release(Active& a, std::span<const core::Call> calls);
     void release(Active& a, const core::Call& call, std::size_t share);
+    void take_back(const Active& a);
     void recall(const Active& a);
     void send_alert(const Active& a, const core::Alert& alert);
     void set_wake(Active& a, std::optional<core::Time> at);
@@ -144,7 +150,8 @@ private:
     std::vector<Undelivered> undelivered_;
     std::set<std::uint64_t> outages_told_;
     Orders orders_;
-    core::Time pause_slot_{};  // when the last call that a pause kept back looks again
+    // When the last call that a pause kept back looks again; not by a clock that is set back.
+    std::chrono::steady_clock::time_point pause_slot_{};
     std::set<std::pair<core::Time, std::uint64_t>> timers_;  // one for each Active with a wake
     Alarms alarms_;  // of transactions that have left memory
 };

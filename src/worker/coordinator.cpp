@@ -76,7 +76,8 @@ long Coordinator::idle_ms() const {
         return 0;
     }
     const core::Time now = pg::now();
-    if (hub::anything_announced()) return 0;
+    if (hub::anything_announced() || hub::control_changed()) return 0;
+    if (!doubted_.empty() && again_.empty()) return 0;
     if (sweep_.due(now, room()) || (room() > 0 && !hints_.empty())) return 0;
     core::Time until = std::min<core::Time>(sweep_.next_look(now), now + core::Seconds{1});
     if (const auto due = api_due(now)) until = std::min(until, *due);
@@ -175,7 +176,7 @@ void Coordinator::show_endpoints(core::Time now) {
 }
 
 // Also when there is no room: a verb may be about a transaction that takes it.
-void Coordinator::hear(std::vector<std::string>& known) {
+void Coordinator::hear() {
     std::vector<std::string> heard;
     if (hub::take_announced(heard, max_hints)) {
         hub::count(hub::Counter::ring_overflows);
@@ -183,8 +184,9 @@ void Coordinator::hear(std::vector<std::string>& known) {
     }
     hub::count(hub::Counter::taken_from_ring, heard.size());
     for (std::string& gid : heard) {
-        if (actives_.find(gid) != nullptr) {
-            known.push_back(std::move(gid));
+        if (Active* a = actives_.find(gid)) {
+            a->doubted = true;
+            doubted_.insert(std::move(gid));
         } else if (hints_.size() < max_hints) {
             hints_.push_back(std::move(gid));
         } else {
@@ -212,7 +214,7 @@ std::vector<std::string> Coordinator::to_load(core::Time now) {
     // Rows that were read again make no new room necessary: they were here already.
     const std::size_t before = gids.size();
     for (std::string& gid : actives_.take_reloadable()) gids.push_back(std::move(gid));
-    hear(gids);
+    gids.insert(gids.end(), doubted_.begin(), doubted_.end());
     while (gids.size() < limit && !hints_.empty()) {
         gids.push_back(std::move(hints_.front()));
         hints_.pop_front();
@@ -232,7 +234,13 @@ void Coordinator::load(const std::vector<std::string>& gids, core::Time now) {
     };
     store::load(gids, wanted, [&](const store::Row& row) { accept(row, now); });
     loading_.clear();
+    for (const std::string& gid : gids) distrust(gid);
     DTM_CRASH_POINT("worker.rows_loaded");
+}
+
+void Coordinator::distrust(const std::string& gid) {
+    if (doubted_.erase(gid) == 0) return;
+    if (Active* a = actives_.find(gid)) actives_.changed_by_others(*a);
 }
 
 // A restored dump brings its identity before its transactions. So it is asked for after they are
@@ -252,7 +260,9 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     const bool over = core::is_final(row.status);
     if (over) hub::announce_finished(row.gid);
     if (server_ && (over || row.attention || row.unreadable)) tell_who_waits(row);
+    doubted_.erase(row.gid);
     if (Active* a = actives_.find(row.gid)) {
+        a->doubted = false;
         if (a->version == row.version) {
             actives_.end_rest(*a, now);  // somebody asks for it
         } else if (!a->reload) {
@@ -296,6 +306,7 @@ void Coordinator::load_one_by_one(const std::vector<std::string>& gids, core::Ti
             const Settler::Blame blame = Settler::blame_of(error);
             if (blame == Settler::Blame::row) {
                 unreadable_.push_back({*gid, 0, error.what()});
+                distrust(*gid);
                 continue;
             }
             again_.assign(gid, gids.end());
@@ -323,15 +334,20 @@ void Coordinator::put_aside_unreadable() {
 }
 
 // Whatever this turn was told, by a session, a client or an answer, may have come after an order:
-// nothing leaves before all orders are read, and the next turn does that first.
+// nothing leaves before all orders are read, and the next turn does that first. The same holds for
+// verbs about single transactions and what leaves for these.
 void Coordinator::send() {
     if (hub::control_changed()) return;
+    hear();
+    std::vector<net::Call> doubted;
+    if (!doubted_.empty()) doubted = actives_.take_doubted();
     if (std::vector<net::Call>& outbox = actives_.outbox(); !outbox.empty()) {
         hub::count(hub::Counter::calls, outbox.size());
         DTM_CRASH_POINT("worker.calls_decided");
         client_->submit(outbox);
         DTM_CRASH_POINT("worker.calls_handed_over");
     }
+    if (!doubted.empty()) actives_.outbox() = std::move(doubted);
     client_->recall(actives_.recalls());
 }
 
@@ -340,6 +356,7 @@ void Coordinator::turn() {
     taken_up_ = false;
     look_around(now);
     show_endpoints(now);
+    hear();
     take_answers(now);
     look_after_api(now);
     const std::vector<std::string> announced = to_load(now);

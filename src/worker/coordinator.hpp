@@ -32,13 +32,16 @@ public:
 
 private:
     void take_answers(core::Time now);
-    // Reads the hints of sessions; `known` gets those about transactions that are in memory.
-    void hear(std::vector<std::string>& known);
+    // Reads the hints of sessions. Transactions in memory that they are about make no call before
+    // their rows are read: a verb that has committed is heard before anything leaves.
+    void hear();
     // Gids to read from the table in this round.
     std::vector<std::string> to_load(core::Time now);
     void load(const std::vector<std::string>& gids, core::Time now);
     void load_due(core::Time now);
     void accept(const store::Row& row, core::Time now);
+    // The row of a doubted transaction is gone, or cannot be read: what is in memory ends.
+    void distrust(const std::string& gid);
     void load_one_by_one(const std::vector<std::string>& gids, core::Time now);
     void put_aside_unreadable();
     // Reads, decides and settles in one transaction; false when it failed and was dealt with.
@@ -54,6 +57,8 @@ private:
     bool requests_apart(core::Time now, bool locked);
     // Clients that wait for transactions of another coordinator's slice.
     void look_after_others(core::Time now);
+    void look_at_rounds(std::span<const std::string> gids);
+    void look_at_round(const std::string& gid);
     void look_after_api(core::Time now);
     // When the API wants a turn by itself.
     std::optional<core::Time> api_due(core::Time now) const;
@@ -87,6 +92,7 @@ private:
     std::vector<std::string> touched_;  // rows that the API wrote and that are to be read
     std::vector<net::Reply> replies_;
     std::deque<std::string> hints_;              // of sessions, that wait for room
+    std::unordered_set<std::string> doubted_;    // in memory, with a hint: to be read
     std::unordered_set<std::string> asked_for_;  // in this turn, by a session; see accept()
     std::vector<std::string> loading_;           // not empty: the load failed half way
     // This turn's requests brought new work, which may have ended already (no branch, no URL): the

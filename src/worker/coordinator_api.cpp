@@ -60,12 +60,13 @@ void Coordinator::look_after_api(core::Time now) {
     api_open_ = open;
     if (!server_) return;
     server_->receive(now, foreign_);
+    if (!api_shown_ || now < *api_shown_ || now - *api_shown_ >= core::Seconds{1}) {
+        api_shown_ = now;
+        server_->give_up();
+        server_->metrics().look_at_coordinators();
+        if (api_is_ours_) server::publish(client_->listener());
+    }
     look_after_others(now);
-    if (api_shown_ && now >= *api_shown_ && now - *api_shown_ < core::Seconds{1}) return;
-    api_shown_ = now;
-    server_->give_up();
-    server_->metrics().look_at_coordinators();
-    if (api_is_ours_) server::publish(client_->listener());
 }
 
 // The rounds of other slices are seen in their rows alone.
@@ -77,6 +78,15 @@ void Coordinator::look_after_others(core::Time now) {
     std::erase_if(
         gids, [this](const std::string& gid) { return hub::slice_of(gid, workers_) == worker_; });
     if (gids.empty()) return;
+    try {
+        look_at_rounds(gids);
+    } catch (const pg::PgError& error) {
+        if (Settler::blame_of(error) != Settler::Blame::row) return;
+        for (const std::string& gid : gids) look_at_round(gid);
+    }
+}
+
+void Coordinator::look_at_rounds(std::span<const std::string> gids) {
     pg::in_transaction([&] {
         store::load(
             gids, [](std::string_view) { return true; },
@@ -84,6 +94,21 @@ void Coordinator::look_after_others(core::Time now) {
                 if (const auto end = round_seen(row, pg::now())) server_->round_over(*end);
             });
     });
+}
+
+// Of a row that cannot be read only its clients hear here: it is not of our slice, and a turn that
+// ends for it would end for all.
+void Coordinator::look_at_round(const std::string& gid) {
+    try {
+        look_at_rounds({&gid, 1});
+    } catch (const pg::PgError& error) {
+        if (Settler::blame_of(error) != Settler::Blame::row) return;
+        server::RoundEnd end;
+        end.gid = gid;
+        end.type = core::TransType::tcc;  // whose unfinished rounds never seem to be failures
+        end.last = {core::Result::error, error.what(), {}};
+        server_->round_over(end);
+    }
 }
 
 std::optional<core::Time> Coordinator::api_due(core::Time now) const {
@@ -117,7 +142,12 @@ void Coordinator::take_up(core::Time now) {
     for (auto& [gid, row] : server_->take_written()) {
         if (workers_ > 1 && hub::slice_of(gid, workers_) != worker_) {
             hub::announce(gid);
-        } else if (actives_.find(gid) != nullptr || !row.request || !row.silent) {
+        } else if (Active* a = actives_.find(gid)) {
+            // Whoever gave a verb is answered before the row is read again, and nothing may leave
+            // after that.
+            if (a->version < row.version) actives_.changed_by_others(*a);
+            touched_.push_back(gid);
+        } else if (!row.request || !row.silent) {
             touched_.push_back(gid);
         } else if (row.status != core::Status::prepared && room() > 0) {
             actives_.add(row, now);

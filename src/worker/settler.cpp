@@ -46,6 +46,9 @@ Settler::Blame Settler::blame_of(const pg::PgError& error) {
 
 void Settler::write(core::Time now) {
     batch_ = actives_.dirty();
+    std::stable_partition(batch_.begin(), batch_.end(),
+                          [](const Active* a) { return !a->deferred; });
+    dirty_ = batch_.size();
     result_ = {};
     truncated_ = false;
     if (batch_.empty()) return;
@@ -81,8 +84,12 @@ void Settler::committed(core::Time now) {
         actives_.settled(*batch_[i], now);
     }
     for (Active* a : conflicts) actives_.changed_by_others(*a);
-    // Nothing but locked rows: to look again at once would be to spin.
-    if (rows == 0 && conflicts.empty()) truncated_ = false;
+    // Nothing but locked rows, of all that there are: to look again at once would be to spin.
+    locked_ = rows == 0 && conflicts.empty() ? locked_ + batch_.size() : 0;
+    if (locked_ >= dirty_) {
+        truncated_ = false;
+        locked_ = 0;
+    }
     hub::count(hub::Counter::settles);
     hub::count(hub::Counter::settled_rows, rows);
     hub::count(hub::Counter::settle_conflicts, conflicts.size());

@@ -39,7 +39,9 @@ private:
     std::vector<Active*> batch_;  // what write() wrote; valid until committed()
     store::SettleResult result_;
     bool truncated_ = false;
-    bool careful_ = false;  // somebody holds a row lock: ask before locking
+    std::size_t dirty_ = 0;   // how many there were to write
+    std::size_t locked_ = 0;  // since the last that could be written
+    bool careful_ = false;    // somebody holds a row lock: ask before locking
 };
 
 }  // namespace dtm::worker

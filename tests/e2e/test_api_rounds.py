@@ -1,6 +1,7 @@
 """Which round a client with wait_result hears of (dtm-compat 1.5.4), and what is counted of rounds: the second one
 after a first that was not the last, rounds of another coordinator, clients that do not wait for the end."""
 import json
+import random
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from api import Api, Raw, both, metrics, msg, post_text, saga, value
 from cluster import free_port, wait_until
 from conftest import with_extension
 from dtm import step
+from test_orders import slice_of
 
 LONG = 1000
 TWO_PHASE = ("tcc", "xa")
@@ -141,6 +143,36 @@ def test_a_host_that_is_paused(server, one, workers):
         answer, gid = msg(api, one.url("ok/m"), answer=True, wait_result=True)
         assert answer.status == 500 and "paused" in answer.message, answer
         assert one.calls(gid=gid) == one.calls(gid=base["gid"]) == []
+
+
+def test_a_row_of_the_other_that_cannot_be_read(server, one):
+    """Its client hears of it, and the coordinator that is the API server goes on with its own."""
+    api = server(dtm__workers=2)
+    gate, gid = api.new_gid("gate"), api.new_gid()
+    while slice_of(api.cluster, gid) == 0:
+        gid = api.new_gid()
+    long = {"steps": [{"action": one.url(f"hold/{gate}")}], "payloads": [random.randbytes(50000).hex()]}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(own, api, lambda mine: mine.post("submit", long | {
+            "gid": gid, "trans_type": "msg", "wait_result": True, "request_timeout": LONG}))
+        one.wait_calls(1, gid=gid)
+        lose_long_texts(api.db, "dtm.trans")
+        with api.db.conn.transaction():  # one of each slice at least
+            others = [api.db.saga(step(one.url("ok/a"), None, {})) for _ in range(20)]
+        assert set(api.db.wait_all(others).values()) == {"succeed"}
+        assert answer.result(60).status == 500 and "missing chunk" in answer.result().message
+    one.release(gate)
+    api.db.wait(gid, "succeed")  # what is in memory is enough
+
+
+def lose_long_texts(db, table):
+    """What PostgreSQL keeps apart of long values is gone, as after a damage of the disk."""
+    db.q("create table empty (t text)")
+    toast = "(select oid from pg_class where oid = (select reltoastrelid from pg_class where oid = '{}'::regclass))"
+    for of in "{}", "(select indexrelid from pg_index where indrelid = {})":
+        lost, empty = (of.format(toast.format(t)) for t in (table, "empty"))
+        db.q(f"update pg_class set relfilenode = (select relfilenode from pg_class where oid = {empty})"
+             f" where oid = {lost}")
 
 
 # --- who waits --------------------------------------------------------------------------------------

@@ -243,6 +243,21 @@ def test_check_finds_nothing_wrong_here(db):
     assert problems == []
 
 
+def test_check_finds_a_clock_that_was_set_back(db, one):
+    gid = db.saga(step(one.url("error/a", n=1), None, {}), retry_interval=1000)
+    db.wait_attempts(gid, 1)
+    db.q("update dtm.trans set update_time = update_time + interval '1 hour',"
+         " next_cron_time = next_cron_time + interval '1 hour' where gid = %s", gid)
+
+    def due():
+        return db.q("select level, finding, remedy from dtm_check() where subject = 'due transactions'")[0]
+    level, finding, remedy = due()
+    assert level == "warning" and "the clock was set back" in finding
+    db.q(remedy.partition(" lets ")[0])
+    db.wait(gid, "succeed")
+    assert "set back" not in due()[1]
+
+
 def test_idle_coordinator_holds_no_snapshot(db, shared_cluster, one):
     db.passed_by(one)
     wait_until(lambda: set(db.q("select backend_xmin, backend_xid from pg_stat_activity"
