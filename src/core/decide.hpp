@@ -27,7 +27,10 @@ struct Answer {
 // A time the last decision asked for (Decision::wake) has come. Harmless when it has not.
 struct Timer {};
 
-using Event = std::variant<Loaded, Answer, Timer>;
+// Operator verb about what this process drives: retry_now(), which leaves calls in flight alone.
+struct Hurry {};
+
+using Event = std::variant<Loaded, Answer, Timer, Hurry>;
 
 // Call this branch operation now (or as soon as the write is durable, see Write).
 struct Call {

@@ -114,8 +114,9 @@ void Coordinator::take_up(core::Time now) {
     if (!server_) return;
     for (auto& [gid, row] : server_->take_written()) {
         if (workers_ > 1 && hub::slice_of(gid, workers_) != worker_) {
-            hub::announce(gid);
+            hub::announce(gid, row.waits_beside ? hub::Wish::hurry : hub::Wish::look);
         } else if (actives_.find(gid) != nullptr || !row.request || !row.silent) {
+            if (row.waits_beside) to_hurry_.insert(gid);
             touched_.push_back(gid);
         } else if (row.status != core::Status::prepared && room() > 0) {
             actives_.add(row, now);
