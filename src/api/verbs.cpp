@@ -166,7 +166,7 @@ std::string skip(const std::string& gid, const std::string& branch_id,
         for (core::BranchState& b : progress.state.branches) b.may_have_run = true;
     }
     const pg::UnixTime now = pg::now();
-    const std::string note = with_reason("skipped by " + role, reason);
+    const std::string note = with_reason(std::string(core::skipped_by) + role, reason);
     const bool forward = progress.state.status == core::Status::submitted;
     if (!core::skip(progress.request, progress.state, branch, now, note)) {
         throw pg::SqlError("TD003",

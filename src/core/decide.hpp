@@ -105,6 +105,11 @@ bool anything_waits(const Request& request, const State& state, Time now);
 // its turn changes nothing for those before it. The caller writes the state, as for force_stop.
 bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
           const std::string& reason);
+// How such a reason begins, by which a skipped operation is told from one that was called.
+inline constexpr std::string_view skipped_by = "skipped by ";
+inline bool is_skipped(const OpState& op) {
+    return op.status == BranchStatus::succeed && op.last_answer.starts_with(skipped_by);
+}
 
 // What its last call was answered that was not a success, and why it was not called since; for
 // people, empty when there is neither.
