@@ -6,6 +6,9 @@ CREATE FUNCTION explained(gid text) RETURNS SETOF text LANGUAGE sql AS $$
            'g')
     FROM dtm_explain(gid) line $$;
 
+-- It would say so if no coordinator ran: one does when this one has ended.
+SELECT dtm_submit('saga', ARRAY[dtm_step('')], 'e0');
+SELECT dtm_wait('e0');
 -- Not committed yet.
 BEGIN;
 SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'http://a/undo'), dtm_step('http://b/'),
@@ -37,6 +40,24 @@ SELECT 'e4', 'saga', 'submitted', current_user::regrole,
               (extract(epoch FROM clock_timestamp() + interval '1 hour') * 1000000)::int8),
        clock_timestamp() + interval '1 hour';
 SELECT * FROM explained('e4');
+-- Its host is paused: the time of the next call is none.
+BEGIN;
+SELECT dtm_pause(host => 'http://b');
+SELECT * FROM explained('e4');
+ROLLBACK;
+-- It is rolled back before that time.
+BEGIN;
+UPDATE dtm.trans SET request =
+  replace(request, '"concurrent"', '"timeout_to_fail":1800,"concurrent"') WHERE gid = 'e4';
+SELECT * FROM explained('e4');
+UPDATE dtm.trans SET create_time = create_time - interval '1 hour' WHERE gid = 'e4';
+SELECT line FROM explained('e4') line WHERE line ~ 'rolled back';
+ROLLBACK;
+-- Skipped.
+BEGIN;
+SELECT dtm_skip('e4', '02', 'done by hand'), dtm_skip('e4', '03');
+SELECT replace(line, session_user, 'ME') AS line FROM explained('e4') line WHERE line ~ ' action ';
+ROLLBACK;
 -- Kept back.
 UPDATE dtm.trans SET progress = format('{"b":[{"r":1,"a":{"s":"succeed","n":1}},{"r":1,
     "a":{"n":4,"t":%s,"l":"out of paper",

@@ -8,6 +8,9 @@ SELECT dtm_submit('saga', ARRAY[dtm_step('http://a/', 'http://a/undo')], 'n1');
 SELECT gid, trans_type, status FROM dtm.transaction;
 SELECT branch_id, op, url, status FROM dtm.branch;
 SELECT line FROM dtm_explain('n1') WITH ORDINALITY AS e(line, n) ORDER BY n DESC LIMIT 1;
+-- Whatever the time: when it has come, nothing happens.
+UPDATE dtm.trans SET next_cron_time = now() + interval '1 day' WHERE gid = 'n1';
+SELECT line FROM dtm_explain('n1') WITH ORDINALITY AS e(line, n) ORDER BY n DESC LIMIT 1;
 SELECT dtm_wait('n1', '10 ms') IS NULL AS "still waiting";
 SELECT count(*) FROM dtm.stat_coordinator;
 UPDATE dtm.trans SET next_cron_time = now() - interval '1 day' WHERE gid = 'n1';

@@ -7,7 +7,7 @@
 #include "store/access.hpp"
 #include "store/control.hpp"
 
-#include <optional>
+#include <algorithm>
 
 extern "C" {
 #include "access/xlog.h"
@@ -74,6 +74,38 @@ DispatchState dispatch_state() {
         "The launcher starts it within seconds; if not, the server log says why "
         "(dtm.max_coordinators or max_worker_processes may be too small).";
     return d;
+}
+
+namespace {
+
+// As an order has it: lower case, no user, no port that goes without saying. Empty: no URL.
+std::string host_of(std::string_view url) {
+    const std::size_t name = url.find("://");
+    if (name == url.npos) return {};
+    std::string_view authority = url.substr(name + 3);
+    authority = authority.substr(0, authority.find_first_of("/?#"));
+    authority.remove_prefix(authority.rfind('@') + 1);
+    std::string host(url.substr(0, name + 3));
+    host += authority;
+    std::ranges::transform(host, host.begin(), [](unsigned char c) {
+        return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    });
+    const std::string_view usual = host.starts_with("https://") ? ":443" : ":80";
+    if (host.ends_with(usual)) host.resize(host.size() - usual.size());
+    return host;
+}
+
+}  // namespace
+
+std::optional<std::string> paused_host(const std::vector<std::string>& paused,
+                                       std::string_view url) {
+    if (paused.empty()) return std::nullopt;
+    const std::string host = host_of(url);
+    if (host.empty()) return std::nullopt;
+    for (const std::string& order : paused) {
+        if (host_of(order) == host) return order;
+    }
+    return std::nullopt;
 }
 
 std::chrono::milliseconds late_after() {

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace dtm::api {
 
@@ -25,6 +28,11 @@ struct DispatchState {
     std::string remedy;
 };
 DispatchState dispatch_state();
+
+// Which of the paused hosts is that of this URL. None also where it is spelled in a way that only
+// the coordinator sees through.
+std::optional<std::string> paused_host(const std::vector<std::string>& paused,
+                                       std::string_view url);
 
 // A row that is due for longer than this was not picked up by any sweep that should have.
 std::chrono::milliseconds late_after();

@@ -41,8 +41,9 @@ public:
     Explainer(const store::Stored& row, pg::UnixTime now)
         : row_(row),
           now_(now),
-          redirects_(store::control().redirects),
+          control_(store::control()),
           progress_(read_progress(store::texts_of(row))),
+          rollback_(rollback_time()),
           all_(operations(progress_)) {}
 
     std::vector<std::string> lines() {
@@ -104,7 +105,23 @@ private:
     std::optional<std::string> goes_elsewhere(const Operation& o) const {
         const bool open = o.life->status == BranchStatus::prepared && !recorded(o) &&
                           !core::is_final(progress_.state.status);
-        return open ? store::redirected(redirects_, o.url) : std::nullopt;
+        return open ? store::redirected(control_.redirects, o.url) : std::nullopt;
+    }
+
+    std::optional<std::string> paused(const Operation& o) const {
+        const auto place = goes_elsewhere(o);
+        return paused_host(control_.paused_hosts, place ? *place : o.url);
+    }
+
+    // Of what goes forward: when its time is over.
+    std::optional<pg::UnixTime> rollback_time() const {
+        if (progress_.state.status != Status::submitted) return std::nullopt;
+        return core::deadline(progress_.request, progress_.state, hub::policy());
+    }
+    bool comes_too_late(pg::UnixTime t) const { return rollback_ && *rollback_ <= t; }
+    std::string rolled_back() const {
+        if (*rollback_ <= now_) return "about to be rolled back";
+        return "rolled back in " + when(*rollback_);
     }
 
     std::string attempts(const core::OpState& life) const {
@@ -116,6 +133,10 @@ private:
     std::string state_of(const Operation& o) const {
         const core::OpState& life = *o.life;
         if (recorded(o)) return std::string(core::to_string(life.status)) + " (as its client says)";
+        if (core::is_skipped(life)) {
+            std::string text = one_line(life.last_answer);
+            return life.attempts > 0 ? text + " (" + attempts(life) + ")" : text;
+        }
         if (life.status == BranchStatus::succeed) {
             return o.url.empty() ? "succeed (without a call)" : "succeed (" + attempts(life) + ")";
         }
@@ -124,11 +145,11 @@ private:
         if (life.attempts > 0) text += " (" + attempts(life) + ")";
         const std::string why = blocker(o);
         if (!why.empty()) return text + ", " + why;
-        if (life.next && *life.next > now_) {
-            return text + (life.kept_back ? ", next look in " : ", next call in ") +
-                   when(*life.next);
-        }
-        return text;
+        if (!life.next || *life.next <= now_) return text;
+        if (comes_too_late(*life.next))
+            return text + ", " + rolled_back() + " before its next call";
+        const bool kept_back = life.kept_back || paused(o);
+        return text + (kept_back ? ", next look in " : ", next call in ") + when(*life.next);
     }
 
     // "in 17 s (2026-…)" without the "in".
@@ -211,10 +232,9 @@ private:
         }
         if (!progress_.unreadable.empty()) return "its row cannot be read: " + progress_.unreadable;
         const DispatchState dispatch = dispatch_state();
-        // What an order keeps back does not go on when its time has come.
-        const bool kept_back =
-            dispatch.what == Dispatch::foreign || dispatch.what == Dispatch::paused;
-        if (std::string time = kept_back ? "" : waits_for_time(); !time.empty()) return time;
+        // Where nobody calls anybody, nothing goes on when its time has come.
+        const bool at_work = dispatch.what == Dispatch::running || dispatch.running > 0;
+        if (std::string time = at_work ? waits_for_time() : ""; !time.empty()) return time;
         if (!dispatch.because.empty())
             return dispatch.because + "; dtm_check() says how to mend it";
         for (const Operation& o : all_) {
@@ -249,19 +269,7 @@ private:
             }
             if (next == nullptr || *o.life->next < *next->life->next) next = &o;
         }
-        if (next != nullptr) {
-            const core::OpState& life = *next->life;
-            std::string text = next->name();
-            if (life.kept_back) {
-                return text + " is kept back: " + one_line(life.kept_back->reason) +
-                       "; next look in " + when(*life.next);
-            }
-            text += life.errors > 0
-                        ? " failed " + counted(life.errors, "time", "times") + " in a row"
-                    : life.attempts > 0 ? " answered that it is still at work"
-                                        : " is not due yet";
-            return text + "; next call in " + when(*life.next);
-        }
+        if (next != nullptr) return waits_for_time(*next);
         if (!row_.next_cron_time || *row_.next_cron_time <= now_) return "";
         if (progress_.state.status == Status::prepared) return waits_for_client();
         const auto delay = progress_.request.options.delay;
@@ -272,10 +280,33 @@ private:
         return "it is not due yet; next look in " + when(*row_.next_cron_time);
     }
 
+    std::string waits_for_time(const Operation& next) const {
+        const core::OpState& life = *next.life;
+        std::string text = next.name();
+        if (life.kept_back) {
+            text += " is kept back: " + one_line(life.kept_back->reason);
+        } else {
+            text += life.errors > 0
+                        ? " failed " + counted(life.errors, "time", "times") + " in a row"
+                    : life.attempts > 0 ? " answered that it is still at work"
+                                        : " is not due yet";
+        }
+        if (comes_too_late(*life.next)) {
+            return text + "; it is " + rolled_back() + ", as its timeout_to_fail says";
+        }
+        if (life.kept_back) return text + "; next look in " + when(*life.next);
+        if (const auto host = paused(next)) {
+            return text + ", and its host is paused: dtm_resume(host => '" + *host +
+                   "') lets it be called; next look in " + when(*life.next);
+        }
+        return text + "; next call in " + when(*life.next);
+    }
+
     const store::Stored& row_;
     const pg::UnixTime now_;
-    const std::vector<std::pair<std::string, std::string>> redirects_;
+    const store::Control control_;
     const Progress progress_;
+    const std::optional<pg::UnixTime> rollback_;
     const std::vector<Operation> all_;
     std::size_t width_ = 2;
     std::vector<std::string> lines_;

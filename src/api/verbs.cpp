@@ -75,11 +75,13 @@ bool retry_now(std::string_view gid) {
     }
     const pg::UnixTime now = pg::now();
     const store::Hurried row_now = hurried(row, now);
-    // A row is due as long as one of its calls is in flight; a sibling may be waiting all the same.
-    const bool due = row.next_cron_time && *row.next_cron_time <= now && !row_now.waited;
-    if (!row.attention && due) {
-        hub::pending_add(gid);  // its coordinator may be letting it rest after a failed write
-        return false;
+    if (!row.attention && row.next_cron_time && *row.next_cron_time <= now) {
+        // As long as one of its calls is in flight. Written, it would not be driven until that has
+        // ended, and its answer would be lost: what waits beside it is for its coordinator, which
+        // may also be letting all of it rest after a failed write.
+        hub::pending_add(gid, row_now.waited ? hub::Wish::hurry : hub::Wish::look);
+        if (row_now.waited) store::record_event(gid, "retry_now", role, "");
+        return row_now.waited;
     }
     if (!row.attention && (!row_now.due || *row_now.due > now)) return false;
     store::make_due(gid, row_now.progress, row_now.due, now);
@@ -97,8 +99,13 @@ std::size_t retry_all() {
     const Oid viewer = GetUserId();
     const std::string role = session_role();
     const store::AsOwner as_owner;
+    const pg::UnixTime now = pg::now();
+    // The sweep does not find these.
+    const auto beside = store::waiting_beside(viewer, now, hub::policy(), most_hints);
+    for (const std::string& gid : beside) hub::pending_add(gid, hub::Wish::hurry);
     std::vector<std::string> gids;
-    const std::size_t count = store::reset_all(viewer, pg::now(), hub::policy(), most_hints, gids);
+    const std::size_t count = beside.size() + store::reset_all(viewer, now, hub::policy(),
+                                                               most_hints - beside.size(), gids);
     if (count == 0) return 0;
     store::record_event("", "retry_all", role, store::retry_event(count));
     DTM_CRASH_POINT("api.retry_all_written");
@@ -159,7 +166,7 @@ std::string skip(const std::string& gid, const std::string& branch_id,
         for (core::BranchState& b : progress.state.branches) b.may_have_run = true;
     }
     const pg::UnixTime now = pg::now();
-    const std::string note = with_reason("skipped by " + role, reason);
+    const std::string note = with_reason(std::string(core::skipped_by) + role, reason);
     const bool forward = progress.state.status == core::Status::submitted;
     if (!core::skip(progress.request, progress.state, branch, now, note)) {
         throw pg::SqlError("TD003",

@@ -60,6 +60,11 @@ Decision evaluate(const Request& request, State&& state, const Event* event, Tim
     const Loaded* loaded = event ? std::get_if<Loaded>(event) : nullptr;
     Round r{.request = request, .policy = policy, .now = now, .out = {}};
     r.out.state = std::move(state);
+    if (event && std::holds_alternative<Hurry>(*event) &&
+        anything_waits(request, r.out.state, now)) {
+        retry_now(request, r.out.state, now);
+        r.retrying = true;  // the row must not go on saying that it waits
+    }
     switch (request.type) {
         case TransType::saga:
             run_saga(r, answer);

@@ -27,7 +27,10 @@ struct Answer {
 // A time the last decision asked for (Decision::wake) has come. Harmless when it has not.
 struct Timer {};
 
-using Event = std::variant<Loaded, Answer, Timer>;
+// Operator verb about what this process drives: retry_now(), which leaves calls in flight alone.
+struct Hurry {};
+
+using Event = std::variant<Loaded, Answer, Timer, Hurry>;
 
 // Call this branch operation now (or as soon as the write is durable, see Write).
 struct Call {
@@ -108,6 +111,11 @@ bool anything_waits(const Request& request, const State& state, Time now);
 // its turn changes nothing for those before it. The caller writes the state, as for force_stop.
 bool skip(const Request& request, State& state, std::uint32_t branch, Time now,
           const std::string& reason);
+// How such a reason begins, by which a skipped operation is told from one that was called.
+inline constexpr std::string_view skipped_by = "skipped by ";
+inline bool is_skipped(const OpState& op) {
+    return op.status == BranchStatus::succeed && op.last_answer.starts_with(skipped_by);
+}
 
 // What its last call was answered that was not a success, and why it was not called since; for
 // people, empty when there is neither.

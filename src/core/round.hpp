@@ -23,7 +23,7 @@ struct Round {
 
     bool changed = false;   // the state says something that the row does not
     bool decided = false;   // the status moved
-    bool retrying = false;  // an answer was not final: attempts and times are worth a write
+    bool retrying = false;  // attempts or times of what is not over are worth a write
     bool frontier = false;  // a call goes beyond what the row admits as started
 
     State& state() { return out.state; }

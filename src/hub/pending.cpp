@@ -2,7 +2,6 @@
 #include "hub/pending.hpp"
 
 #include "crash_point.hpp"
-#include "hub/shared.hpp"
 #include "pg/transaction_list.hpp"
 
 #include <algorithm>
@@ -11,11 +10,11 @@
 namespace dtm::hub {
 namespace {
 
-class Gids final : public pg::TransactionList<std::string> {
+class Gids final : public pg::TransactionList<Announced> {
     void ending(bool committed) noexcept override {
         if (!committed || empty()) return;
         DTM_CRASH_POINT("hub.gids_committed");
-        for (const Entry& e : entries()) announce(e.value);
+        for (const Entry& e : entries()) announce(e.value.gid, e.value.wish);
         DTM_CRASH_POINT("hub.gids_announced");
     }
 };
@@ -41,11 +40,11 @@ Orders orders;
 
 }  // namespace
 
-void pending_add(std::string_view gid) { gids.add(std::string(gid)); }
+void pending_add(std::string_view gid, Wish wish) { gids.add({std::string(gid), wish}); }
 
 bool pending_contains(std::string_view gid) {
     return std::any_of(gids.entries().begin(), gids.entries().end(),
-                       [&](const auto& e) { return e.value == gid; });
+                       [&](const auto& e) { return e.value.gid == gid; });
 }
 
 void pending_database_check() { database_checks.add(MyDatabaseId); }

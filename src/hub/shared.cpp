@@ -37,6 +37,7 @@ constexpr int wait_buckets = 64;
 constexpr int counter_count = static_cast<int>(Counter::count);
 
 struct Hint {
+    Wish wish;
     std::uint8_t size;
     char gid[gid_bytes];
 };
@@ -201,7 +202,7 @@ int slice_of(std::string_view gid, int workers) {
     return workers <= 1 ? 0 : static_cast<int>(hash_of(gid) % static_cast<std::uint32_t>(workers));
 }
 
-void announce(std::string_view gid) noexcept {
+void announce(std::string_view gid, Wish wish) noexcept {
     if (shared == nullptr || gid.size() > gid_bytes) return;
     bool served = false;
     for (int i = 0; i < shared->slot_count; ++i) {
@@ -217,6 +218,7 @@ void announce(std::string_view gid) noexcept {
                 slot.overflowed = true;
             } else {
                 Hint& hint = slot.ring[slot.tail % ring_size];
+                hint.wish = wish;
                 hint.size = static_cast<std::uint8_t>(gid.size());
                 std::memcpy(hint.gid, gid.data(), gid.size());
                 ++slot.tail;
@@ -419,25 +421,28 @@ void set_leaving(Leaving reason) {
     mine->leaving = reason;
 }
 
-bool take_announced(std::vector<std::string>& gids, std::size_t max) {
+bool take_announced(std::vector<Announced>& all, std::size_t max) {
     // Copied out in pieces: nothing allocates while the spinlock is held.
     static std::array<Hint, 256> piece;
     bool overflowed = false;
-    while (gids.size() < max) {
+    while (all.size() < max) {
         std::size_t n = 0;
         {
             Locked guard(mine->lock);
             const std::size_t waiting = mine->tail - mine->head;
-            n = std::min({waiting, piece.size(), max - gids.size()});
+            n = std::min({waiting, piece.size(), max - all.size()});
             for (std::size_t i = 0; i < n; ++i) {
                 const Hint& hint = mine->ring[mine->head++ % ring_size];
+                piece[i].wish = hint.wish;
                 piece[i].size = hint.size;
                 std::memcpy(piece[i].gid, hint.gid, hint.size);
             }
             overflowed |= mine->overflowed;
             mine->overflowed = false;
         }
-        for (std::size_t i = 0; i < n; ++i) gids.emplace_back(piece[i].gid, piece[i].size);
+        for (std::size_t i = 0; i < n; ++i) {
+            all.push_back({std::string(piece[i].gid, piece[i].size), piece[i].wish});
+        }
         if (n < piece.size()) break;
     }
     return overflowed;

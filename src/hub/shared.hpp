@@ -56,11 +56,21 @@ void request_shared_memory();
 // False in a server that did not preload the library.
 bool shared_memory_present();
 
+// What a session wants of the coordinator that it tells about a gid.
+enum class Wish : std::uint8_t {
+    look,   // at the row, which has changed
+    hurry,  // as look; and what waits for a retry, beside calls in flight, is due now
+};
+struct Announced {
+    std::string gid;
+    Wish wish = Wish::look;
+};
+
 // --- sessions ---------------------------------------------------------------------------------
 // Tells the coordinator that owns `gid` in this database to look at its row, or the launcher that
 // the database has none. Never fails, never blocks; does nothing when nobody listens. Call it after
 // the commit.
-void announce(std::string_view gid) noexcept;
+void announce(std::string_view gid, Wish wish = Wish::look) noexcept;
 // Wakes the launcher to look at a database (its extension came or went). noexcept for callbacks.
 void announce_database(Oid database) noexcept;
 // Tells the coordinators of a database that an operator changed dtm.control or dtm.identity.
@@ -114,8 +124,8 @@ bool attach_slot(int slot, std::uint32_t generation);
 const SlotInfo& my_slot();  // database, worker, workers
 void set_serving();         // the extension is there; wakes the launcher
 void set_leaving(Leaving reason);
-// Moves announced gids to `gids`; returns true when some were lost (ring overflow).
-bool take_announced(std::vector<std::string>& gids, std::size_t max);
+// Moves what was announced to `all`; returns true when some was lost (ring overflow).
+bool take_announced(std::vector<Announced>& all, std::size_t max);
 bool anything_announced();
 bool control_changed();  // since the last take_control_changed()
 bool take_control_changed();

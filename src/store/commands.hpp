@@ -66,6 +66,9 @@ struct CommandResult {
     // hurried, and nobody put it aside: its coordinator must look at it. Of register_branch: the
     // branch is new.
     bool changed = false;
+    // hurry: nothing was written, because a call is in flight. What waits beside it its coordinator
+    // must hurry.
+    bool waits_beside = false;
     core::Status status = core::Status::prepared;
     std::int64_t version = 0;
     core::Time create_time{};

@@ -243,8 +243,13 @@ void Executor::hurry(std::size_t i, const Row& row) {
     }
     // Due already: written again it would only lose what its coordinator knows of calls under way.
     result.changed = row.next_cron_time && *row.next_cron_time <= now_;
-    if (result.changed) return;
+    if (result.changed && !asked) return;
     const Hurried hurried = hurried_up(row, now_, policy_);
+    if (result.changed) {
+        result.waits_beside = hurried.waited;
+        if (hurried.waited) record_event(row.gid, "retry_now", role_name(role_), "");
+        return;
+    }
     if (!row.attention && (!hurried.due || *hurried.due > now_)) {
         result.rests.emplace();
         return;

@@ -291,6 +291,30 @@ Reset reset_waiting(core::Seconds timeout, int limit, Oid role, core::Time now,
     return reset;
 }
 
+std::vector<std::string> waiting_beside(Oid viewer, core::Time now, const core::Policy& policy,
+                                        std::size_t most) {
+    const bool everybodys = observes_all(viewer);
+    std::vector<std::string> gids;
+    std::optional<core::Time> after;
+    std::string after_gid;
+    for (bool more = true; more && gids.size() < most;) {
+        pg::call([] { CHECK_FOR_INTERRUPTS(); });
+        const pg::Spi memory;  // of these rows alone
+        const std::vector<Row> rows = load_in_hand(after, after_gid, now, max_page);
+        for (const Row& row : rows) {
+            if (gids.size() == most) break;
+            if (!everybodys && !is_member(viewer, row.owner)) continue;
+            const auto hurried = hurried_row(row, now, policy);
+            if (hurried && hurried->waited) gids.push_back(row.gid);
+        }
+        more = rows.size() == static_cast<std::size_t>(max_page);
+        if (rows.empty()) break;
+        after = rows.back().next_cron_time;
+        after_gid = rows.back().gid;
+    }
+    return gids;
+}
+
 std::size_t reset_all(Oid viewer, core::Time now, const core::Policy& policy, std::size_t most_gids,
                       std::vector<std::string>& gids) {
     const bool everybodys = observes_all(viewer);

@@ -65,5 +65,10 @@ Reset reset_waiting(core::Seconds timeout, int limit, Oid role, core::Time now,
 // made due. `gids` gets the first `most_gids` of them: their coordinator need not search.
 std::size_t reset_all(Oid viewer, core::Time now, const core::Policy&, std::size_t most_gids,
                       std::vector<std::string>& gids);
+// Of what `viewer` may see and is due already: the gids of those of which an operation waits for a
+// retry, beside calls in flight; so many at most. Nothing is written, their coordinator must hurry
+// them.
+std::vector<std::string> waiting_beside(Oid viewer, core::Time now, const core::Policy&,
+                                        std::size_t most);
 
 }  // namespace dtm::store

@@ -185,6 +185,24 @@ std::vector<Row> load_waiting(core::Time after, std::string_view after_gid, long
     return read_rows(statement.execute(args));
 }
 
+std::vector<Row> load_in_hand(const std::optional<core::Time>& after, std::string_view after_gid,
+                              core::Time now, long limit) {
+    static const std::string sql = select_sql(
+        "next_cron_time OPERATOR(pg_catalog.>=) $1"
+        " AND (next_cron_time OPERATOR(pg_catalog.>) $1 OR gid OPERATOR(pg_catalog.>) $2)"
+        " AND next_cron_time OPERATOR(pg_catalog.<=) $3 AND progress IS NOT NULL"
+        " ORDER BY next_cron_time, gid LIMIT $4");
+    static Statement statement(sql.c_str(), {TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, INT8OID});
+    Args args;
+    if (after) {
+        args.time(*after);
+    } else {
+        args.datum(TimestampTzGetDatum(DT_NOBEGIN));
+    }
+    args.text(after_gid).time(now).int8(limit);
+    return read_rows(statement.execute(args));
+}
+
 core::Request request_of(const Row& row) {
     core::Request request = wire::decode_request(row.gid, row.type, row.request);
     for (const wire::Registration& branch : row.registered) wire::add_registered(request, branch);

@@ -62,6 +62,10 @@ std::vector<std::size_t> held_by_others(std::span<const std::string_view> gids);
 // The rows that are due after `after`, earliest first and locked; those that somebody holds are
 // left out.
 std::vector<Row> load_waiting(core::Time after, std::string_view after_gid, long limit);
+// The rows with progress that are due by `now`, after `after`, earliest first: of many of them a
+// call is in flight.
+std::vector<Row> load_in_hand(const std::optional<core::Time>& after, std::string_view after_gid,
+                              core::Time now, long limit);
 // The request of a row, with its registered branches. Throws std::runtime_error when the text
 // cannot be read.
 core::Request request_of(const Row&);

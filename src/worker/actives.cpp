@@ -76,16 +76,18 @@ hub::Counter counter_of(core::Result result) {
 
 }  // namespace
 
-void Actives::add(const store::Row& row, TransactionId first_xid, bool asked_for, core::Time now) {
+void Actives::add(const store::Row& row, TransactionId first_xid, std::optional<hub::Wish> wish,
+                  core::Time now) {
     if (by_gid_.contains(row.gid)) return;
     auto a = std::make_unique<Active>();
     a->request = std::make_shared<core::Request>(store::request_of(row));
     a->state = state_of(row, *a->request, first_xid);
     a->version = row.version;
     a->silent = !row.progress;
-    a->insisting = asked_for;
+    a->insisting = wish.has_value();
     Active& kept = keep(std::move(a));
     decide(kept, core::Loaded{row.next_cron_time && *row.next_cron_time <= now}, now);
+    if (wish == hub::Wish::hurry) return hurry(kept, now);
     let_go_if_idle(kept, now);
 }
 
@@ -393,6 +395,13 @@ void Actives::rest(Active& a, core::Time until) {
 
 void Actives::end_rest(Active& a, core::Time now) {
     if (a.resting_until) set_wake(a, now);  // its timer is over with the next turn
+}
+
+void Actives::hurry(Active& a, core::Time now) {
+    end_rest(a, now);
+    a.insisting = a.insisting || core::anything_waits(*a.request, a.state, now);
+    decide(a, core::Hurry{}, now);
+    let_go_if_idle(a, now);
 }
 
 void Actives::defer(Active& a) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/decide.hpp"
+#include "hub/shared.hpp"
 #include "net/client.hpp"
 #include "server/server.hpp"
 #include "store/commands.hpp"
@@ -52,9 +53,10 @@ public:
     // Makes the state of a row that was just read and decides. `first_xid`: rows inserted by this
     // or a later transaction cannot have been worked on by an earlier life of this coordinator, nor
     // in the database that a dump came from.
-    // `asked_for`: somebody wants it called now, so its next call may try a host whose circuit
-    // breaker is open. Throws std::runtime_error when the row's texts cannot be read.
-    void add(const store::Row& row, TransactionId first_xid, bool asked_for, core::Time now);
+    // `wish`: somebody wants it called now, so its next call may try a host whose circuit breaker
+    // is open. Throws std::runtime_error when the row's texts cannot be read.
+    void add(const store::Row& row, TransactionId first_xid, std::optional<hub::Wish> wish,
+             core::Time now);
     // The same of a row that this process has just written for a client of the API, in whose life
     // nothing was called yet.
     void add(const store::CommandResult& written, core::Time now);
@@ -101,6 +103,8 @@ public:
     // by it.
     void rest(Active& a, core::Time until);
     void end_rest(Active& a, core::Time now);
+    // What waits for a retry is called now, whatever else is in flight.
+    void hurry(Active& a, core::Time now);
     // Somebody holds its row: the others are written first.
     void defer(Active& a);
     void forget(Active& a);

@@ -177,13 +177,15 @@ void Coordinator::show_endpoints(core::Time now) {
 
 // Also when there is no room: a verb may be about a transaction that takes it.
 void Coordinator::hear() {
-    std::vector<std::string> heard;
+    std::vector<hub::Announced> heard;
     if (hub::take_announced(heard, max_hints)) {
         hub::count(hub::Counter::ring_overflows);
         sweep_.hints_were_lost();
     }
     hub::count(hub::Counter::taken_from_ring, heard.size());
-    for (std::string& gid : heard) {
+    if (to_hurry_.size() >= 2 * max_hints) to_hurry_.clear();  // of rows that are gone
+    for (auto& [gid, wish] : heard) {
+        if (wish == hub::Wish::hurry) to_hurry_.insert(gid);
         if (Active* a = actives_.find(gid)) {
             a->doubted = true;
             doubted_.insert(std::move(gid));
@@ -263,13 +265,17 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     doubted_.erase(row.gid);
     if (Active* a = actives_.find(row.gid)) {
         a->doubted = false;
-        if (a->version == row.version) {
-            actives_.end_rest(*a, now);  // somebody asks for it
-        } else if (!a->reload) {
+        if (a->reload) return;  // what it shall hurry it hears when it was read again
+        if (a->version != row.version) {
             actives_.changed_by_others(*a);
+        } else if (to_hurry_.erase(row.gid) > 0) {
+            actives_.hurry(*a, now);
+        } else {
+            actives_.end_rest(*a, now);  // somebody asks for it
         }
         return;
     }
+    const bool hurry = to_hurry_.erase(row.gid) > 0;
     if (row.unreadable) unreadable_.push_back({row.gid, row.version, *row.unreadable});
     if (over || row.attention || row.unreadable) return;
     if (workers_ > 1 && hub::slice_of(row.gid, workers_) != worker_) return;
@@ -289,7 +295,9 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     if (silent()) return;
     try {
         // A session that names a row which was written before is an operator's (dtm_retry_now).
-        actives_.add(row, first_xid_, row.version > 1 && asked_for_.contains(row.gid), now);
+        std::optional<hub::Wish> wish;
+        if (row.version > 1 && asked_for_.contains(row.gid)) wish = hub::Wish::look;
+        actives_.add(row, first_xid_, hurry ? hub::Wish::hurry : wish, now);
     } catch (const std::runtime_error& e) {
         unreadable_.push_back({row.gid, row.version, e.what()});
     }

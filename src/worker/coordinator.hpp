@@ -94,6 +94,7 @@ private:
     std::deque<std::string> hints_;              // of sessions, that wait for room
     std::unordered_set<std::string> doubted_;    // in memory, with a hint: to be read
     std::unordered_set<std::string> asked_for_;  // in this turn, by a session; see accept()
+    std::unordered_set<std::string> to_hurry_;   // as a session wishes, when their rows are read
     std::vector<std::string> loading_;           // not empty: the load failed half way
     // This turn's requests brought new work, which may have ended already (no branch, no URL): the
     // next turn writes that down.

@@ -141,13 +141,15 @@ void Coordinator::take_up(core::Time now) {
     if (!server_) return;
     for (auto& [gid, row] : server_->take_written()) {
         if (workers_ > 1 && hub::slice_of(gid, workers_) != worker_) {
-            hub::announce(gid);
+            hub::announce(gid, row.waits_beside ? hub::Wish::hurry : hub::Wish::look);
         } else if (Active* a = actives_.find(gid)) {
+            if (row.waits_beside) to_hurry_.insert(gid);
             // Whoever gave a verb is answered before the row is read again, and nothing may leave
             // after that.
             if (a->version < row.version) actives_.changed_by_others(*a);
             touched_.push_back(gid);
         } else if (!row.request || !row.silent) {
+            if (row.waits_beside) to_hurry_.insert(gid);
             touched_.push_back(gid);
         } else if (row.status != core::Status::prepared && room() > 0) {
             actives_.add(row, now);

@@ -210,6 +210,21 @@ def test_reset_next_cron_time(api, one):
     assert api.status(gid) == "succeed"
 
 
+def test_reset_next_cron_time_beside_a_call_in_flight(api, one):
+    gid, name, gate = api.new_gid(), api.new_gid("name"), api.new_gid("gate")
+    api.done("submit", gid=gid, trans_type="msg", retry_interval=1000, request_timeout=1000, concurrent=True,
+             steps=[{"action": one.url(f"error/{name}")}, {"action": one.url(f"hold/{gate}")}], payloads=["1", "2"])
+    one.wait_calls(1, name=gate)
+    api.db.wait_attempts(gid, 1)
+    one.set_mode(name, "ok")
+    api.done("resetNextCronTime", gid=gid)
+    one.wait_calls(2, name=name)
+    one.release(gate)
+    api.wait(gid, "succeed")
+    assert (len(one.calls(name=name)), len(one.calls(name=gate))) == (2, 1)
+    assert api.db.q("select verb from dtm.event where gid = %s", gid) == [("retry_now",)]
+
+
 def test_reset_cron_time(api, one):
     begin = api.db.one("select clock_timestamp()")
     gids = [waiting(api, one, 3000) for _ in range(3)]

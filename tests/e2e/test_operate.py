@@ -79,17 +79,27 @@ def test_many_waiters_for_many_transactions(db, session, shared_cluster, one):
     assert got == {g: "succeed" for g in gids}
 
 
-def test_retry_now_hurries_what_waits_beside_a_call_in_flight(db, one):
+def waiting_beside_a_call(db, one):
+    """A saga of which one branch waits for its retry while another is called, and the names of both."""
     name, gate = db.new_gid("name"), db.new_gid("gate")
     gid = db.saga(step(one.url(f"error/{name}"), None, {}), step(one.url(f"hold/{gate}"), None, {}),
                   concurrent=True, retry_interval=1000, request_timeout=1000)
+    one.wait_calls(1, name=gate)
     db.wait_attempts(gid, 1)
     one.set_mode(name, "ok")
+    return gid, name, gate
+
+
+def test_retry_now_hurries_what_waits_beside_a_call_in_flight(db, one):
+    gid, name, gate = waiting_beside_a_call(db, one)
     assert db.one("select dtm_retry_now(%s)", gid)
+    one.wait_calls(2, name=name)
+    wait_until(lambda: db.branch(gid)["next_time"] is None, "the row says so")
     assert not db.one("select dtm_retry_now(%s)", gid), "nothing waits any more"
     one.release(gate)
     db.wait(gid, "succeed")
-    assert len(one.calls(name=name)) == 2
+    assert (len(one.calls(name=name)), len(one.calls(name=gate))) == (2, 1)
+    assert db.q("select verb from dtm.event where gid = %s", gid) == [("retry_now",)]
 
 
 def test_retry_now_keeps_the_attempts(db, one):
@@ -120,6 +130,19 @@ def test_retry_all_takes_up_what_waits_and_passes_by_the_rest(own_cluster, sessi
     assert [len(one.calls(gid=gid)) for gid in gids] == [2, 2, 2, 1, 2]
     assert db.q("select gid, role, detail from dtm.event where verb = 'retry_all' order by time") == [
         ("", "postgres", "3 transactions"), ("", "postgres", "1 transaction")]
+
+
+def test_retry_all_hurries_what_waits_beside_a_call_in_flight(own_cluster, session, one):
+    db = session(own_cluster)
+    sagas = [waiting_beside_a_call(db, one) for _ in range(3)]
+    assert db.one("select dtm_retry_all()") == len(sagas)
+    for _, name, _ in sagas:
+        one.wait_calls(2, name=name)
+    for gid, _, gate in sagas:
+        one.release(gate)
+        db.wait(gid, "succeed")
+    assert [len(one.calls(name=n)) for saga in sagas for n in saga[1:]] == [2, 1] * len(sagas)
+    assert db.q("select detail from dtm.event where verb = 'retry_all'") == [("3 transactions",)]
 
 
 def test_retry_all_of_more_than_the_coordinator_is_told_of(own_cluster, session, one):

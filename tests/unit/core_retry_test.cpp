@@ -190,6 +190,36 @@ TEST(Retry, RetryNowMakesDueAndKeepsAttempts) {
     EXPECT_EQ(tx.op("A1").errors, 1u);
 }
 
+// The row is told, and what is in flight neither made again nor forgotten.
+TEST(Retry, HurryCallsWhatWaitsBesideACall) {
+    Drive tx(test::concurrent(test::saga(3)));
+    EXPECT_EQ(tx.load(), "A1 A2 A3");
+    EXPECT_EQ(tx.hurry(), "");
+    EXPECT_EQ(tx.last.write, Write::none);
+    tx.error("A1");
+    tx.ongoing("A2");
+    EXPECT_EQ(tx.hurry(), "A1 A2");
+    EXPECT_EQ(tx.last.write, Write::lazy);
+    EXPECT_EQ(tx.op("A1").errors, 1u);
+    EXPECT_EQ(tx.hurry(), "");
+    EXPECT_EQ(tx.last.write, Write::none);
+    tx.ok("A3");
+    tx.ok("A2");
+    tx.ok("A1");
+    EXPECT_EQ(tx.state.status, Status::succeed);
+    EXPECT_EQ(tx.op("A3").attempts, 1u);
+}
+
+// Its client is asked when its interval is over.
+TEST(Retry, HurryChangesNothingThatWaitsForSomethingElse) {
+    Drive prepared(test::msg(1), Status::prepared);
+    prepared.load();
+    const State before = prepared.state;
+    EXPECT_EQ(prepared.hurry(), "");
+    EXPECT_EQ(prepared.state, before);
+    EXPECT_TRUE(prepared.last.wake);
+}
+
 // A sibling in flight makes the row due, and hides nothing of what waits.
 TEST(Retry, AnythingWaits) {
     const auto waits = [](const Drive& tx) { return anything_waits(tx.request, tx.state, tx.now); };

@@ -66,6 +66,7 @@ public:
 
     std::string load() { return feed(Loaded{}); }
     std::string load_due() { return feed(Loaded{true}); }
+    std::string hurry() { return feed(Hurry{}); }
     std::string timer(Seconds after_start) {
         now = kStart + after_start;
         return feed(Timer{});
