@@ -208,17 +208,6 @@ def test_verbs_that_are_rolled_back_change_nothing(db, session, one):
 
 # --- hosts --------------------------------------------------------------------------------------------
 
-@pytest.fixture
-def orders(db):
-    """Takes back what the test ordered."""
-    yield
-    for kind, name in db.q("select kind, name from dtm.control"):
-        if kind == "redirect":
-            db.q("select dtm_redirect(%s, null)", name)
-        else:
-            db.q("select dtm_resume(host => %s, everything => %s)", name or None, not name)
-
-
 @pytest.mark.parametrize("state", STATES)
 def test_a_paused_host_is_not_called_others_are(db, session, orders, one, two, state):
     scene = Scene(db, session, one, state)
