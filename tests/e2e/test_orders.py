@@ -199,7 +199,7 @@ def test_verbs_that_are_rolled_back_change_nothing(db, session, one):
         db.q("select dtm_skip(%s, '02')", scene.gid)
         db.q("select dtm_pause(%s)", scene.gid)
         db.q("select dtm_pause(host => %s)", one.url(""))
-        db.q("select dtm_redirect(%s, 'http://nowhere')", one.url(""))
+        db.q("select dtm_redirect(%s, 'http://nowhere/')", one.url(""))
         db.q("select dtm_pause(everything => true)")
     db.passed_by(one)
     assert raw(db, scene.gid) == before and events(db, scene.gid) == []
