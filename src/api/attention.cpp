@@ -44,7 +44,9 @@ Concern keeps_failing(const RowTexts& row, const Operation& o) {
     Concern c;
     c.reason = o.name() + " failed " + counted(o.life->errors, "time", "times") +
                " in a row: " + std::string(o.url);
-    if (const auto place = redirected(o.url)) c.reason += " (redirected to " + *place + ")";
+    if (const auto place = redirected(o.url)) {
+        c.reason += " (redirected to " + store::without_secrets(*place) + ")";
+    }
     if (!o.life->last_answer.empty()) c.reason += " answered: " + o.life->last_answer;
     c.remedy = "Mend the service; it is called again";
     if (o.life->next) c.remedy += " at " + time_text(*o.life->next);

@@ -17,7 +17,8 @@ std::optional<std::string> why_foreign() {
     if (stored.empty()) return std::nullopt;
     const hub::Start seen = hub::server_start();
     const store::ServerStart start{seen.as_standby, pg::from_timestamptz(seen.backup)};
-    return store::judge_identity(stored, store::current_identity(), start).foreign;
+    const store::Belonging found = store::judge_identity(stored, store::current_identity(), start);
+    return found.foreign ? found.foreign : store::foreign_rows(found);
 }
 
 }  // namespace dtm::api

@@ -245,6 +245,15 @@ Finding durability(const store::Health& h) {
                 "synchronous_commit is off: a crash may lose the submits of the last moments",
                 "Set synchronous_commit to on, at least in transactions that submit."};
     }
+    List lazy;
+    for (const std::string& who : h.commit_lazily) lazy.add(who);
+    if (lazy.count() > 0) {
+        return {"warning", "durability",
+                "synchronous_commit is off for " + lazy.text() +
+                    ": a crash may lose the submits of the last moments",
+                "ALTER ROLE or ALTER DATABASE ... RESET synchronous_commit, or set it to on in "
+                "transactions that submit."};
+    }
     return {"ok", "durability", "commits are flushed to disk", ""};
 }
 
@@ -265,11 +274,13 @@ Finding prepared(const store::Health& h, pg::UnixTime now) {
     if (!h.oldest_prepared || now - *h.oldest_prepared < old_prepared) {
         return {"ok", "prepared transactions", "none holds our rows for longer than a minute", ""};
     }
-    return {"warning", "prepared transactions",
-            counted(static_cast<std::uint64_t>(h.prepared), "holds", "hold") +
-                " rows of dtm.trans, the oldest, " + in_quotes(h.oldest_prepared_name) + ", for " +
-                duration_text(now - *h.oldest_prepared),
-            "COMMIT PREPARED or ROLLBACK PREPARED it: what it submitted waits for that."};
+    return {
+        "warning", "prepared transactions",
+        counted(static_cast<std::uint64_t>(h.prepared), "holds", "hold") +
+            " rows of dtm's tables, the oldest, " + in_quotes(h.oldest_prepared_name) + ", for " +
+            duration_text(now - *h.oldest_prepared),
+        "COMMIT PREPARED or ROLLBACK PREPARED it: what it submitted or ordered waits for that, and "
+        "so may others."};
 }
 
 Finding barrier(const store::Health& h, pg::UnixTime now) {
@@ -307,14 +318,20 @@ Finding barrier(const store::Health& h, pg::UnixTime now) {
 }
 
 Finding rights() {
-    List roles, code;
+    List roles, code, open;
     for (const std::string& right : store::rights_of_others()) roles.add(right);
     for (const std::string& thing : store::code_on_tables()) code.add(thing);
+    for (const std::string& function : store::functions_of_everybody()) open.add(function);
     if (roles.count() > 0) {
         return {"error", "rights",
                 "who may write dtm's tables acts with the rights of their owner: " + roles.text(),
                 "REVOKE it, and see whether anything was changed; dtm_grant() gives all that "
                 "roles need. ALTER DEFAULT PRIVILEGES may be where it came from."};
+    }
+    if (open.count() > 0) {
+        return {"error", "rights", "everybody may execute " + open.text(),
+                "REVOKE EXECUTE ON FUNCTION ... FROM PUBLIC; dtm_grant() gives roles what they "
+                "need."};
     }
     if (code.count() > 0) {
         return {"warning", "rights",
@@ -338,26 +355,43 @@ Finding owners() {
             "UPDATE dtm.trans SET owner = 'role' WHERE owner = number"};
 }
 
+bool is_loopback(std::string_view address) {
+    const std::string_view host = address.substr(0, address.rfind(':'));
+    return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+}
+
+// What may be done without a token is for whoever can connect.
+std::optional<Finding> open_to_all(const std::string& where, const std::string& role, bool local,
+                                   bool mighty) {
+    if (hub::is_set(hub::settings.api_token_file) || (local && !mighty)) return std::nullopt;
+    const std::string whoever = local ? "every process" : "every machine";
+    std::string remedy = "Set dtm.api_token_file, so that clients must say who they are";
+    if (!local) remedy += ", or dtm.http_listen to 127.0.0.1";
+    if (mighty) remedy += local ? ", or" : "; set";
+    if (mighty) remedy += " dtm.api_role to a role without other rights";
+    return Finding{"warning", "API server",
+                   where + ", and " + whoever + " that reaches it acts as role " + role +
+                       (mighty ? ", who has the rights of the owner of dtm's tables" : ""),
+                   remedy + "."};
+}
+
 Finding listens(const hub::ListenerInfo& state) {
-    const Oid oid = store::role_or_owner(hub::settings.api_role);
-    if (!OidIsValid(oid)) {
+    const Oid role = store::role_or_owner(hub::settings.api_role);
+    if (!OidIsValid(role)) {
         return {"error", "API server",
                 "every request is refused: role " + in_quotes(hub::settings.api_role) +
                     " of dtm.api_role does not exist",
                 "CREATE ROLE it, or set dtm.api_role to a role that exists and SELECT "
                 "pg_reload_conf()."};
     }
-    const std::string role = in_quotes(pg::call([oid] { return GetUserNameFromId(oid, false); }));
+    const std::string name = in_quotes(pg::call([role] { return GetUserNameFromId(role, false); }));
     const std::string where = "listens at " + state.listening;
-    if (!hub::is_set(hub::settings.api_role) && !hub::is_set(hub::settings.api_token_file)) {
-        return {"warning", "API server",
-                where + ", and every process that reaches it acts as role " + role +
-                    ", who owns dtm's tables",
-                "Set dtm.api_role to a role without other rights, or dtm.api_token_file, so that "
-                "clients must say who they are."};
-    }
+    const Oid owner = store::tables_owner();
+    const bool mighty = pg::call([&] { return has_privs_of_role(role, owner); });
+    if (auto open = open_to_all(where, name, is_loopback(state.listening), mighty))
+        return std::move(*open);
     return {"ok", "API server",
-            where + " for role " + role + ", " +
+            where + " for role " + name + ", " +
                 counted(state.connections, "connection is", "connections are") + " open",
             ""};
 }

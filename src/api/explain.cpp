@@ -88,7 +88,8 @@ private:
         op.resize(std::max<std::size_t>(op.size(), 10), ' ');
         line += label + "  " + op + "  ";
         if (!recorded(o)) line += (o.url.empty() ? "(no URL)" : std::string(o.url)) + "  ";
-        if (const auto place = goes_elsewhere(o)) line += "redirected to " + *place + "  ";
+        if (const auto place = goes_elsewhere(o))
+            line += "redirected to " + store::without_secrets(*place) + "  ";
         line += state_of(o);
         lines_.push_back(std::move(line));
         if (!o.life->last_answer.empty() && o.life->status != BranchStatus::succeed) {

@@ -10,7 +10,11 @@
 #include "store/verbs.hpp"
 #include "wire/rules.hpp"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <algorithm>
+#include <array>
 
 namespace dtm::api {
 
@@ -36,23 +40,56 @@ bool is_url(const std::string& text) {
     return !text.empty();
 }
 
+bool is_name_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+}
+
+// Whether it is the form that the coordinator gives all spellings of a host (net/host_key.hpp).
+bool is_usual_form(const std::string& host) {
+    if (host.starts_with('[')) {
+        in6_addr address{};
+        std::array<char, INET6_ADDRSTRLEN> text{};
+        const std::string inner = host.substr(1, host.size() - 2);
+        return inet_pton(AF_INET6, inner.c_str(), &address) == 1 && inner.find('.') == inner.npos &&
+               inner == inet_ntop(AF_INET6, &address, text.data(), text.size());
+    }
+    if (!std::ranges::all_of(host, is_name_char)) return false;
+    in_addr number{};
+    if (inet_aton(host.c_str(), &number) == 0) return true;
+    return inet_pton(AF_INET, host.c_str(), &number) == 1;
+}
+
 // One spelling for one host, so that an order is found again: lower case, no slash at the end, no
-// port that goes without saying.
+// port that goes without saying, addresses in their usual form.
 std::string canonical_host(const std::string& given) {
-    std::string host = given;
-    std::ranges::transform(host, host.begin(), lower);
-    while (host.ends_with('/')) host.pop_back();
-    const bool http = host.starts_with("http://");
-    const std::size_t name = host.find("://") + 3;
-    if (!is_url(host) || host.find_first_of("/?#@", name) != host.npos) {
+    std::string url = given;
+    std::ranges::transform(url, url.begin(), lower);
+    while (url.ends_with('/')) url.pop_back();
+    const std::size_t name = url.find("://") + 3;
+    if (!is_url(url) || url.find_first_of("/?#@", name) != url.npos) {
         throw pg::SqlError("TD001", "the host " + in_quotes(given) + " is not a URL of a host",
                            "Field: host",
                            "Give scheme, name and port as the URLs of the branches have them, e.g. "
                            "http://stock:8080, without a path: all of a host is paused.");
     }
-    const std::string_view usual = http ? ":80" : ":443";
-    if (host.ends_with(usual)) host.resize(host.size() - usual.size());
-    return host;
+    const std::size_t bracket = url.find(']', name);
+    const std::size_t colon = url.find(':', bracket == url.npos ? name : bracket);
+    std::string host = url.substr(name, colon - name);
+    if (host.size() > 1 && host.ends_with('.')) host.pop_back();
+    if (!is_usual_form(host)) {
+        throw pg::SqlError("TD001", "the host " + in_quotes(given) + " has an unusual form",
+                           "Field: host",
+                           "Give an address in full, e.g. http://127.0.0.1:8080 or http://[::1], "
+                           "and a name without % and in ASCII (xn--...). URLs that spell the same "
+                           "host otherwise are meant, too.");
+    }
+    std::string_view port;
+    if (colon != url.npos) port = std::string_view(url).substr(colon + 1);
+    while (port.starts_with('0')) port.remove_prefix(1);
+    if (port == (url.starts_with("https") ? "443" : "80")) port = {};
+    std::string canonical = url.substr(0, name) + host;
+    if (!port.empty()) canonical.append(":").append(port);
+    return canonical;
 }
 
 // What an order is about: one transaction, or one host, or everything ("").
@@ -92,6 +129,15 @@ void check_prefix(const std::optional<std::string>& prefix, const char* field) {
     } catch (const wire::BadRequest& bad) {
         throw pg::SqlError("TD001", bad.what(), where, bad.hint.empty() ? hint : bad.hint);
     }
+}
+
+// http://old/ and http://new would make one word of the new host and the path.
+void check_replacement(const std::string& from, const std::string& to) {
+    if (!from.ends_with('/') || !store::ends_with_host(to)) return;
+    throw pg::SqlError("TD001", "old_prefix ends with a slash, and new_prefix with a host",
+                       "Field: new_prefix",
+                       "Give both a slash at the end, or none: http://old/ and http://new/, or "
+                       "http://old and http://new.");
 }
 
 [[noreturn]] void refuse_state(const std::string& what, const char* state, const char* hint) {
@@ -166,7 +212,10 @@ DTM_FUNCTION(dtm_redirect) {
     const auto to = pg::opt_text_arg(fcinfo, 1);
     const auto reason = pg::opt_text_arg(fcinfo, 2);
     api::check_prefix(from, "old_prefix");
-    if (to) api::check_prefix(to, "new_prefix");
+    if (to) {
+        api::check_prefix(to, "new_prefix");
+        api::check_replacement(*from, *to);
+    }
     const std::string role = api::session_role();
     const store::AsOwner as_owner;
     if (to) {

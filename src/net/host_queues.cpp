@@ -1,13 +1,13 @@
 #include "net/host_queues.hpp"
 
+#include "net/host_key.hpp"
+
 #include <algorithm>
 #include <tuple>
 
 namespace dtm::net {
 
 namespace {
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 // Each that comes back in vain costs a write of its row: so many of one host, and no more.
 constexpr std::chrono::microseconds slot_width{500};
@@ -34,25 +34,6 @@ void put_in_order(std::vector<IdRange>& ids) {
 }
 
 }  // namespace
-
-std::string host_key(std::string_view url) {
-    std::string key;
-    const std::size_t scheme_end = url.find("://");
-    if (scheme_end == url.npos) return key;
-    std::string_view authority = url.substr(scheme_end + 3);
-    authority = authority.substr(0, authority.find_first_of("/?#"));
-    if (const auto at = authority.rfind('@'); at != authority.npos) authority.remove_prefix(at + 1);
-    key.reserve(scheme_end + 3 + authority.size() + 4);
-    for (const char c : url.substr(0, scheme_end)) key += lower(c);
-    const bool tls = key == "https";
-    key += "://";
-    for (const char c : authority) key += lower(c);
-    const std::size_t colon = authority.rfind(':');
-    const bool has_port = colon != authority.npos && authority.find(']', colon) == authority.npos;
-    if (!has_port) key += ':';
-    if (!has_port || colon + 1 == authority.size()) key += tls ? "443" : "80";
-    return key;
-}
 
 void HostQueues::set_limits(std::uint32_t max_in_flight, std::uint32_t max_per_host) {
     max_in_flight_ = std::max<std::uint32_t>(max_in_flight, 1);

@@ -13,14 +13,9 @@
 #include <list>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 
 namespace dtm::net {
-
-// "http://host:80" of a URL: lower case, without user and password, with the port. Whatever has no
-// scheme or no host is a host of its own.
-std::string host_key(std::string_view url);
 
 class HostQueues {
 public:

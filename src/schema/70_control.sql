@@ -117,9 +117,11 @@ CREATE FUNCTION @extschema@.dtm_redirect(old_prefix pg_catalog.text, new_prefix 
   AS 'MODULE_PATHNAME', 'dtm_redirect' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.dtm_redirect(pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
 'From now on, URLs that begin with old_prefix are called with new_prefix in its place, the longest
-prefix first; requests stay as they are. Calls under way end where they are, those that stand in
-line go to the new place. new_prefix NULL takes the redirection back. Errors: TD001 not a URL, TD004
-nothing to take back.';
+prefix first; requests stay as they are. Where one of the two ends with a host, the host ends there:
+http://old is the beginning of http://old/x and not of http://older/x; http://old:81/x, too, if
+neither has a port. Calls under way end where they are, those that stand in line go to the new
+place. new_prefix NULL takes the redirection back. Errors: TD001 not a URL, or old_prefix ends with
+a slash and new_prefix with a host, TD004 nothing to take back.';
 
 CREATE FUNCTION @extschema@.dtm_adopt() RETURNS pg_catalog.text
   AS 'MODULE_PATHNAME', 'dtm_adopt' LANGUAGE C VOLATILE PARALLEL UNSAFE;

@@ -27,15 +27,60 @@ Control control() {
     return found;
 }
 
+namespace {
+
+std::size_t host_begin(std::string_view url) {
+    const std::size_t scheme = url.find("://");
+    return scheme == url.npos ? 0 : scheme + 3;
+}
+
+std::string_view authority(std::string_view url) {
+    url.remove_prefix(host_begin(url));
+    return url.substr(0, url.find_first_of("/?#"));
+}
+
+bool has_port(std::string_view prefix) {
+    std::string_view host = authority(prefix);
+    host.remove_prefix(host.rfind('@') + 1);  // npos + 1 is 0
+    const std::size_t colon = host.rfind(':');
+    return colon != host.npos && host.find(']', colon) == host.npos;
+}
+
+// Whether `rest`, which follows the old prefix in a URL, may follow the new one. Where one of them
+// ends with a host, the host must end there in the URL, too: http://pay is not the beginning of
+// http://payments, nor http://pay:80 of http://pay:8080.
+bool fits(std::string_view from, std::string_view to, std::string_view rest) {
+    if (!ends_with_host(from) && !ends_with_host(to)) return true;
+    if (rest.empty() || rest.find_first_of("/?#") == 0) return true;
+    if (rest.front() != ':' || !ends_with_host(from) || !ends_with_host(to)) return false;
+    const std::string_view port = rest.substr(1, rest.find_first_of("/?#") - 1);
+    return !has_port(from) && !has_port(to) && port.find_first_not_of("0123456789") == port.npos;
+}
+
+}  // namespace
+
+bool ends_with_host(std::string_view prefix) {
+    return prefix.find_first_of("/?#", host_begin(prefix)) == prefix.npos;
+}
+
 std::optional<std::string> redirected(
     const std::vector<std::pair<std::string, std::string>>& redirects, std::string_view url) {
     const std::pair<std::string, std::string>* best = nullptr;
     for (const auto& order : redirects) {
-        if (!url.starts_with(order.first)) continue;
-        if (best == nullptr || order.first.size() > best->first.size()) best = &order;
+        const auto& [from, to] = order;
+        if (!url.starts_with(from) || !fits(from, to, url.substr(from.size()))) continue;
+        if (best == nullptr || from.size() > best->first.size()) best = &order;
     }
     if (best == nullptr) return std::nullopt;
     return best->second + std::string(url.substr(best->first.size()));
+}
+
+std::string without_secrets(std::string_view url) {
+    url = url.substr(0, url.find_first_of("?#"));
+    std::string_view host = authority(url);
+    const std::string_view path = url.substr(host_begin(url) + host.size());
+    host.remove_prefix(host.rfind('@') + 1);  // npos + 1 is 0
+    return std::string(url.substr(0, host_begin(url))).append(host).append(path);
 }
 
 bool give_order(std::string_view kind, std::string_view name,

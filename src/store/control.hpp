@@ -25,9 +25,13 @@ struct Control {
 };
 // Empty where the SQL is that of a version without orders.
 Control control();
+// Whether a prefix of URLs ends within or with their host.
+bool ends_with_host(std::string_view prefix);
 // Where an order sends the calls of this URL: the one with the longest prefix. None: as it says.
 std::optional<std::string> redirected(
     const std::vector<std::pair<std::string, std::string>>& redirects, std::string_view url);
+// Such a place, to be shown to whoever may not see the order: no user, password or query in it.
+std::string without_secrets(std::string_view url);
 
 // False: that order stands already; nothing is changed then.
 bool give_order(std::string_view kind, std::string_view name,

@@ -55,16 +55,37 @@ void read_server(Health& h) {
     h.extension_version = rows.opt_text(0, 6).value_or("");
 }
 
+// Settings of roles and databases are of sessions that begin; who asks is in another one.
+void read_lazy(Health& h) {
+    const pg::Rows rows = pg::execute(R"(
+SELECT concat_ws(' in ', CASE s.setrole WHEN 0 THEN NULL ELSE 'role ' || s.setrole::regrole END,
+                 CASE s.setdatabase WHEN 0 THEN NULL ELSE 'this database' END)
+  FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) c (setting)
+  JOIN pg_database d ON d.datname = current_database()
+ WHERE c.setting ~* '^synchronous_commit=(off|false|no|0)$'
+   AND s.setdatabase IN (0, d.oid)
+   AND (s.setrole = 0 OR EXISTS (
+     SELECT FROM pg_proc p JOIN pg_depend m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+       JOIN pg_extension e ON e.oid = m.refobjid AND m.refclassid = 'pg_extension'::regclass
+      WHERE e.extname = 'dtm_pg' AND p.proname IN ('dtm_submit', 'dtm_prepare')
+        AND has_function_privilege(s.setrole, p.oid, 'EXECUTE')))
+ ORDER BY 1)");
+    for (std::size_t i = 0; i < rows.size(); ++i) h.commit_lazily.emplace_back(rows.text(i, 1));
+}
+
 void read_prepared(Health& h) {
-    // A prepared transaction's locks are listed under the virtual transaction -1/xid.
+    // Its locks are those of the virtual transaction that it had, which holds its number, too. Of
+    // no process: pid is NULL.
     static pg::Statement prepared(
         "SELECT p.gid, p.prepared, pg_catalog.count(*) OVER ()"
         " FROM pg_catalog.pg_prepared_xacts p"
         " WHERE p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()"
-        " AND EXISTS (SELECT FROM pg_catalog.pg_locks l"
-        "   WHERE l.virtualtransaction OPERATOR(pg_catalog.=)"
-        "     ('-1/' OPERATOR(pg_catalog.||) p.transaction::pg_catalog.text)"
-        "   AND l.relation OPERATOR(pg_catalog.=) 'dtm.trans'::pg_catalog.regclass::pg_catalog.oid)"
+        " AND EXISTS (SELECT FROM pg_catalog.pg_locks x JOIN pg_catalog.pg_locks l"
+        "   ON l.virtualtransaction OPERATOR(pg_catalog.=) x.virtualtransaction"
+        "   WHERE x.transactionid OPERATOR(pg_catalog.=) p.transaction"
+        "   AND x.pid IS NULL AND l.pid IS NULL"
+        "   AND l.relation IN (SELECT c.oid FROM pg_catalog.pg_class c"
+        "     WHERE c.relnamespace OPERATOR(pg_catalog.=) 'dtm'::pg_catalog.regnamespace::oid))"
         " ORDER BY p.prepared LIMIT 1",
         {});
     pg::Args none;
@@ -99,6 +120,7 @@ Health health(pg::UnixTime late_before) {
     Health h;
     read_rows(h, late_before);
     read_server(h);
+    read_lazy(h);
     read_prepared(h);
     read_barrier(h);
     return h;

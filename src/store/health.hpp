@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace dtm::store {
 
@@ -17,12 +18,13 @@ struct Health {
     std::optional<pg::UnixTime> last_write;
     std::int64_t unfinished_aside = 0;  // rows put aside with a reason
     bool fsync = true;
-    std::string synchronous_commit;
+    std::string synchronous_commit;          // of this session
+    std::vector<std::string> commit_lazily;  // for whom else it is off who may submit: "role app"
     std::string synchronous_standby_names;
     std::int64_t asynchronous_standbys = 0;
     std::string preload_libraries;
     std::string extension_version;
-    // Prepared transactions of this database that hold locks on dtm.trans.
+    // Prepared transactions of this database that hold locks on dtm's tables.
     std::int64_t prepared = 0;
     std::optional<pg::UnixTime> oldest_prepared;
     std::string oldest_prepared_name;

@@ -93,6 +93,20 @@ void lock_identity() {
 
 }  // namespace
 
+std::optional<std::string> foreign_rows(const Belonging& found) {
+    // By a clock that was set back all of it is older: the coordinator will admit it.
+    if (pg::now() < found.installed) return std::nullopt;
+    // In the order of its index: there is none, as a rule, and that is found at the first look.
+    static pg::Statement statement(
+        "SELECT FROM dtm.trans WHERE create_time OPERATOR(pg_catalog.<) $1"
+        " AND next_cron_time IS NOT NULL ORDER BY create_time LIMIT 1",
+        {TIMESTAMPTZOID});
+    pg::Args args;
+    args.time(found.installed);
+    if (statement.execute(args).size() == 0) return std::nullopt;
+    return recovered;
+}
+
 void mark_foreign(pg::UnixTime seen) {
     lock_identity();
     bool known = false;

@@ -40,6 +40,9 @@ struct Belonging {
 // `stored` is not empty.
 Belonging judge_identity(const std::vector<Identity>& stored, const Identity& now,
                          const ServerStart& start);
+// Why unfinished transactions of `found`, which is not foreign so far, make it so: they are older
+// than the installation. A dump of a version that knew no identity brings such.
+std::optional<std::string> foreign_rows(const Belonging& found);
 // Makes the database silent until it is adopted; unless it was adopted since `seen`.
 void mark_foreign(pg::UnixTime seen);
 // Transactions that are as old as this are ours, too: dtm_import() has brought some, or the clock

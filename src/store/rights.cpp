@@ -1,4 +1,5 @@
-// See rights.hpp. Simple views can be written like their table, so they count, too.
+// See rights.hpp. Simple views can be written like their table, so they count, too; and whoever
+// may become a role that writes all tables.
 #include "store/rights.hpp"
 
 #include "pg/session.hpp"
@@ -40,7 +41,24 @@ SELECT format('%s: %s on %s', coalesce(r.rolname, 'PUBLIC'),
   FROM object o CROSS JOIN LATERAL aclexplode(o.acl) a
   LEFT JOIN pg_roles r ON r.oid = a.grantee
  WHERE a.grantee <> o.owner AND a.privilege_type = ANY (o.dangerous)
- GROUP BY r.rolname, o.name ORDER BY r.rolname, o.name)");
+ GROUP BY r.rolname, o.name
+ UNION ALL
+SELECT format('%s: member of %s', r.rolname, w.rolname)
+  FROM pg_roles w JOIN pg_roles r ON pg_has_role(r.oid, w.oid, 'MEMBER')
+ WHERE w.rolname = 'pg_write_all_data' AND r.oid <> w.oid AND NOT r.rolsuper
+   AND r.oid <> (SELECT relowner FROM pg_class WHERE oid = to_regclass('dtm.trans'))
+ ORDER BY 1)");
+}
+
+std::vector<std::string> functions_of_everybody() {
+    return lines(R"(
+SELECT p.oid::regprocedure::text
+  FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+  JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
+ CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+ WHERE e.extname = 'dtm_pg' AND d.deptype = 'e' AND a.grantee = 0
+   AND a.privilege_type = 'EXECUTE'
+ ORDER BY 1)");
 }
 
 std::vector<std::string> code_on_tables() {

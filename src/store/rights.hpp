@@ -12,6 +12,9 @@ namespace dtm::store {
 // "app: INSERT, TRIGGER on dtm.trans". Nobody needs such a right: the functions act as the owner.
 std::vector<std::string> rights_of_others();
 
+// "dtm_redirect(text,text,text)": functions of the extension that PUBLIC may execute.
+std::vector<std::string> functions_of_everybody();
+
 // "trigger audit of dtm.trans"
 std::vector<std::string> code_on_tables();
 

@@ -354,7 +354,7 @@ void decode_progress(const Request& request, std::string_view text, State& state
     const Value entries = expect(root.find("b"), Kind::array, "b");
     const std::size_t count = request.branches.size();
     // Of tcc and xa more may have been registered since it was written.
-    if (entries.size() > count || (entries.size() < count && has_steps(request.type))) {
+    if (entries.size() > count || (entries.size() < count && lists_steps(request.type))) {
         damaged("the progress has " + std::to_string(entries.size()) + " branches, the request " +
                 std::to_string(count));
     }

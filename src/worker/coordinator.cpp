@@ -107,7 +107,9 @@ void Coordinator::look_around(core::Time now) {
     pg::in_transaction([&] {
         belonging = look_where_we_are();
         database_ = database_name();
-        if (restored_ && !belonging.foreign) {
+        // Another installation: it was adopted, or more was imported, since the row was found.
+        const bool unchanged = belonging.installed == installed_;
+        if (restored_ && unchanged && !belonging.foreign) {
             store::mark_foreign(belonging.adopted);
             belonging.foreign = foreign_;
             DTM_CRASH_POINT("worker.dump_marked");

@@ -1,7 +1,7 @@
 // See orders.hpp.
 #include "worker/orders.hpp"
 
-#include "net/host_queues.hpp"
+#include "net/host_key.hpp"
 
 namespace dtm::worker {
 

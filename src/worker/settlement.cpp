@@ -23,7 +23,7 @@ bool is_clean_success(const Active& a) {
 // are not known here may be registered: there is nothing to say.
 bool is_undecided(const Active& a) {
     return a.state.outdated ||
-           (store::is_two_phase(a.request->type) && a.state.status == core::Status::prepared);
+           (core::is_two_phase(a.request->type) && a.state.status == core::Status::prepared);
 }
 
 std::optional<std::string> last_error(const core::State& state) {

@@ -164,6 +164,17 @@ def db(shared_cluster, session):
     return session(shared_cluster)
 
 
+@pytest.fixture
+def orders(db):
+    """Takes back what the test ordered of hosts and prefixes."""
+    yield
+    for kind, name in db.q("select kind, name from dtm.control"):
+        if kind == "redirect":
+            db.q("select dtm_redirect(%s, null)", name)
+        else:
+            db.q("select dtm_resume(host => %s, everything => %s)", name or None, not name)
+
+
 @pytest.fixture(autouse=True)
 def clean_log():
     """Whatever the server had to complain about during the test, the test must have wanted."""

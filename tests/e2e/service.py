@@ -76,7 +76,7 @@ class Service:
 
     def hosts(self, number):
         """The beginning of its URLs under so many names: to the coordinator each is a host of its own."""
-        return [f"http://0x{n * '0'}7f000001:{self.port}/" for n in range(number)]
+        return [f"http://n{n}.localhost:{self.port}/" for n in range(number)]
 
     def control(self, verb, **params):
         urllib.request.urlopen(self.url(f"_ctl/{verb}", **params), timeout=10).read()

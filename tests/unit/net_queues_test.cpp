@@ -26,18 +26,6 @@ Reply answer() {
     return made;
 }
 
-TEST(NetQueues, HostKey) {
-    EXPECT_EQ(host_key("http://a/x"), "http://a:80");
-    EXPECT_EQ(host_key("http://a:80/x"), "http://a:80");
-    EXPECT_EQ(host_key("http://a:/x"), "http://a:80");
-    EXPECT_EQ(host_key("https://a?x"), "https://a:443");
-    EXPECT_EQ(host_key("HTTPS://A.Example:8443#x"), "https://a.example:8443");
-    EXPECT_EQ(host_key("http://user:pass@a:81/x@y"), "http://a:81");
-    EXPECT_EQ(host_key("http://[::1]/"), "http://[::1]:80");
-    EXPECT_EQ(host_key("http://[::1]:81/"), "http://[::1]:81");
-    EXPECT_EQ(host_key("nonsense"), "");
-}
-
 TEST(NetQueues, HostsTakeTurns) {
     HostQueues queues;
     queues.set_limits(100, 100);
