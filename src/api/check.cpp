@@ -11,6 +11,7 @@
 #include "store/access.hpp"
 #include "store/control.hpp"
 #include "store/health.hpp"
+#include "store/permitted.hpp"
 #include "store/rights.hpp"
 
 extern "C" {
@@ -18,7 +19,6 @@ extern "C" {
 #include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
 #include "postmaster/bgworker_internals.h"
-#include "utils/acl.h"
 }
 
 namespace dtm::api {
@@ -330,34 +330,44 @@ Finding owners() {
             "UPDATE dtm.trans SET owner = 'role' WHERE owner = number"};
 }
 
-// Whose transactions those of API clients are; nullopt: of no role that exists.
-std::optional<std::string> api_role() {
-    const char* const name = hub::settings.api_role;
-    const Oid role = hub::is_set(name) ? pg::call([name] { return get_role_oid(name, true); })
-                                       : store::tables_owner();
-    if (!OidIsValid(role)) return std::nullopt;
-    return in_quotes(pg::call([role] { return GetUserNameFromId(role, false); }));
+// What services need of the API and dtm.api_role may not do.
+std::string refused_to(Oid role) {
+    List refused;
+    if (!hub::is_set(hub::settings.api_role)) return refused.text();
+    const store::Permitted may = store::permitted(role);
+    for (std::size_t i = 0; i < may.size(); ++i) {
+        const store::Door door = store::door_of(static_cast<store::Deed>(i));
+        if (!may.at(i) && door.level == "submit") refused.add(std::string(door.name) + "()");
+    }
+    return refused.text();
 }
 
 Finding listens(const hub::ListenerInfo& state) {
-    const auto role = api_role();
-    if (!role) {
+    const Oid oid = store::role_or_owner(hub::settings.api_role);
+    if (!OidIsValid(oid)) {
         return {"error", "API server",
                 "every request is refused: role " + in_quotes(hub::settings.api_role) +
                     " of dtm.api_role does not exist",
                 "CREATE ROLE it, or set dtm.api_role to a role that exists and SELECT "
                 "pg_reload_conf()."};
     }
+    const std::string role = in_quotes(pg::call([oid] { return GetUserNameFromId(oid, false); }));
     const std::string where = "listens at " + state.listening;
+    if (const std::string refused = refused_to(oid); !refused.empty()) {
+        return {"warning", "API server",
+                where + ", but role " + role + " of dtm.api_role may not execute " + refused +
+                    ": such requests are refused",
+                store::grant_call(oid, "submit") + " lets clients submit."};
+    }
     if (!hub::is_set(hub::settings.api_role) && !hub::is_set(hub::settings.api_token_file)) {
         return {"warning", "API server",
-                where + ", and every process that reaches it acts as role " + *role +
+                where + ", and every process that reaches it acts as role " + role +
                     ", who owns dtm's tables",
                 "Set dtm.api_role to a role without other rights, or dtm.api_token_file, so that "
                 "clients must say who they are."};
     }
     return {"ok", "API server",
-            where + " for role " + *role + ", " +
+            where + " for role " + role + ", " +
                 counted(state.connections, "connection is", "connections are") + " open",
             ""};
 }

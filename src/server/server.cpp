@@ -10,10 +10,6 @@
 #include "server/round_answer.hpp"
 #include "store/access.hpp"
 
-extern "C" {
-#include "utils/acl.h"
-}
-
 #include <algorithm>
 #include <unordered_set>
 
@@ -38,9 +34,8 @@ bool is_lock(const pg::PgError& error) {
 
 // Whose the transactions of API clients are. Within a transaction.
 Oid api_role() {
-    const char* name = hub::settings.api_role;
-    if (!hub::is_set(name)) return store::tables_owner();
-    const Oid role = pg::call([name] { return get_role_oid(name, true); });
+    const char* const name = hub::settings.api_role;
+    const Oid role = store::role_or_owner(name);
     if (OidIsValid(role)) return role;
     throw pg::SqlError(
         "42704", "role \"" + std::string(name) + "\" of dtm.api_role does not exist", {},
@@ -161,6 +156,16 @@ void Server::refuse_lists_without_room() {
     }
 }
 
+// By the levels of dtm_grant(). Who owns dtm's tables needs none.
+void Server::refuse_what_is_not_permitted(Oid role) {
+    if (!hub::is_set(hub::settings.api_role)) return;
+    permission_.look_up(role);
+    for (Job& job : batch_) {
+        const bool done = job.answer || job.executed || job.left != Job::Left::nothing;
+        if (!done) job.answer = permission_.refusal(job.route);
+    }
+}
+
 void Server::receive(core::Time now, const std::optional<std::string>& foreign) {
     drop_unanswered();
     if (!locked_.empty() && now >= locked_until_) {
@@ -246,6 +251,8 @@ void Server::execute(core::Time now) {
     touched_.clear();
     try {
         const Oid role = api_role();
+        refuse_what_is_not_permitted(role);
+        std::erase_if(commanders, [](const Job* job) { return job->answer.has_value(); });
         command(commanders, role, now);
         read_rows(role, now);
     } catch (const pg::SqlError& error) {  // nothing was done: the settings, or the schema

@@ -7,6 +7,7 @@
 #include "net/client.hpp"
 #include "server/job.hpp"
 #include "server/metrics.hpp"
+#include "server/permission.hpp"
 #include "server/round_end.hpp"
 #include "server/waiting_room.hpp"
 
@@ -63,6 +64,7 @@ private:
     void drop_unanswered();
     void refuse_all(const std::string& why);
     void refuse_lists_without_room();
+    void refuse_what_is_not_permitted(Oid role);
     void take_batch();
     void leave_doubles();
     void read_rows(Oid role, core::Time now);
@@ -79,6 +81,7 @@ private:
     net::Client& client_;
     Metrics metrics_;
     net::ServerSettings applied_;
+    Permission permission_;
     bool operators_ = true;
     bool role_complained_ = false;  // since the settings were read
     bool careful_ = false;          // somebody holds a row's lock: do not wait for it

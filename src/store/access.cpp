@@ -5,6 +5,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 }
@@ -26,6 +27,11 @@ Oid tables_owner() {
                            "Run CREATE EXTENSION dtm_pg.");
     }
     return owner;
+}
+
+Oid role_or_owner(const char* name) {
+    if (name == nullptr || *name == '\0') return tables_owner();
+    return pg::call([name] { return get_role_oid(name, true); });
 }
 
 bool table_exists(const char* name) {

@@ -10,6 +10,10 @@ namespace dtm::store {
 // installed.
 Oid tables_owner();
 
+// The role of this name, the tables' owner where it is null or empty; InvalidOid: there is none. Of
+// dtm.api_role: whose the transactions of API clients are.
+Oid role_or_owner(const char* name);
+
 // Whether schema dtm has this table: the SQL in a database may be older than the library (P13).
 bool table_exists(const char* name);
 
