@@ -22,6 +22,8 @@ SELECT * FROM refused($$SELECT dtm_subscribe('sold', NULL)$$);
 SELECT * FROM refused($$SELECT dtm_subscribe('sold', 'mail')$$);
 SELECT * FROM refused($$SELECT dtm_subscribe('sold', 'topic://other')$$);
 SELECT * FROM refused($$SELECT dtm_subscribe('sold', 'http://stock/')$$);
+SELECT * FROM refused($$SELECT dtm_subscribe(repeat('t', 256), 'http://mail/')$$);
+SELECT * FROM refused($$SELECT dtm_subscribe('sold', 'http://mail/', repeat('r', 4097))$$);
 SELECT * FROM refused($$SELECT dtm_unsubscribe('lost', 'http://stock/')$$);
 SELECT * FROM refused($$SELECT dtm_unsubscribe('sold', 'http://mail/')$$);
 SELECT dtm_unsubscribe('sold', 'http://stock/');
@@ -36,4 +38,10 @@ SELECT count(*) FROM dtm.kv;
 -- Who changed which topic is kept.
 SELECT verb, role = session_user AS mine, detail FROM dtm.event WHERE detail ~ '^topic '
  ORDER BY time;
+ROLLBACK;
+-- Two orders of the same microsecond are both kept.
+BEGIN;
+ALTER TABLE dtm.event ALTER COLUMN time SET DEFAULT '2000-01-01 00:00+00';
+SELECT dtm_subscribe('sold', 'http://mail/'), dtm_subscribe('bought', 'http://mail/');
+SELECT count(*) FROM dtm.event WHERE verb = 'subscribe' AND time = '2000-01-01 00:00+00';
 ROLLBACK;

@@ -85,5 +85,20 @@ SELECT * FROM refused($$SELECT dtm_retry_now('o3')$$);
 SELECT * FROM refused($$SELECT dtm_force_stop('unknown')$$);
 SELECT * FROM refused($$SELECT dtm_retry_now('unknown')$$);
 
+-- A NULL is a mistake, never nothing.
+SELECT * FROM refused($$SELECT dtm_retry_now(NULL)$$);
+SELECT * FROM refused($$SELECT dtm_force_stop(NULL)$$);
+SELECT * FROM refused($$SELECT dtm_grant(NULL, 'submit')$$);
+SELECT * FROM refused($$SELECT dtm_grant(current_user::regrole, NULL)$$);
+SELECT * FROM refused($$SELECT dtm_revoke(NULL)$$);
+
+-- Where nothing can be written every verb says the same.
+SELECT function, said FROM unnest(ARRAY['dtm_retry_now(''o3'')', 'dtm_retry_all()',
+  'dtm_force_stop(''o3'')', 'dtm_skip(''o3'', ''01'')', 'dtm_pause(everything => true)',
+  'dtm_resume(everything => true)', 'dtm_redirect(''http://a'', ''http://b'')',
+  'dtm_subscribe(''t'', ''http://a/'')', 'dtm_unsubscribe(''t'', ''http://a/'')',
+  'dtm_drop_topic(''t'')', 'dtm_adopt()']) function,
+  refused('SET LOCAL transaction_read_only = on; SELECT ' || function) said;
+
 DROP VIEW a_row;
 DELETE FROM dtm.trans WHERE gid ~ '^o\d$';

@@ -11,6 +11,7 @@
 #include "store/access.hpp"
 #include "store/control.hpp"
 #include "store/health.hpp"
+#include "store/permitted.hpp"
 #include "store/rights.hpp"
 
 extern "C" {
@@ -375,6 +376,18 @@ std::optional<Finding> open_to_all(const std::string& where, const std::string& 
                    remedy + "."};
 }
 
+// What services need of the API and dtm.api_role may not do.
+std::string refused_to(Oid role) {
+    List refused;
+    if (!hub::is_set(hub::settings.api_role)) return refused.text();
+    const store::Permitted may = store::permitted(role);
+    for (std::size_t i = 0; i < may.size(); ++i) {
+        const store::Door door = store::door_of(static_cast<store::Deed>(i));
+        if (!may.at(i) && door.level == "submit") refused.add(std::string(door.name) + "()");
+    }
+    return refused.text();
+}
+
 Finding listens(const hub::ListenerInfo& state) {
     const Oid role = store::role_or_owner(hub::settings.api_role);
     if (!OidIsValid(role)) {
@@ -386,6 +399,12 @@ Finding listens(const hub::ListenerInfo& state) {
     }
     const std::string name = in_quotes(pg::call([role] { return GetUserNameFromId(role, false); }));
     const std::string where = "listens at " + state.listening;
+    if (const std::string refused = refused_to(role); !refused.empty()) {
+        return {"warning", "API server",
+                where + ", but role " + name + " of dtm.api_role may not execute " + refused +
+                    ": such requests are refused",
+                store::grant_call(role, "submit") + " lets clients submit."};
+    }
     const Oid owner = store::tables_owner();
     const bool mighty = pg::call([&] { return has_privs_of_role(role, owner); });
     if (auto open = open_to_all(where, name, is_loopback(state.listening), mighty))

@@ -84,16 +84,23 @@ constexpr View views[] = {
     {observe | admin, "dtm.event"},
 };
 
+constexpr const char* levels_hint =
+    "Levels are submit (submit, see one's own transactions), observe (see those of all roles, "
+    "with payloads and headers), admin (observe, all verbs of operators, topics, redirect: "
+    "who has it can send payloads elsewhere) and barrier (the functions of a participant).";
+
+void require(FunctionCallInfo fcinfo, int n, const char* name, const char* hint) {
+    if (!PG_ARGISNULL(n)) return;
+    throw pg::SqlError("TD001", std::string("the ") + name + " is NULL",
+                       std::string("Field: ") + name, hint);
+}
+
 Level parse_level(const std::string& level) {
     if (level == "submit") return submit;
     if (level == "observe") return observe;
     if (level == "admin") return admin;
     if (level == "barrier") return barrier;
-    throw pg::SqlError(
-        "TD001", "unknown level " + in_quotes(level), "Field: level",
-        "Levels are submit (submit, see one's own transactions), observe (see those of all roles, "
-        "with payloads and headers), admin (observe, all verbs of operators, topics, redirect: "
-        "who has it can send payloads elsewhere) and barrier (the functions of a participant).");
+    throw pg::SqlError("TD001", "unknown level " + in_quotes(level), "Field: level", levels_hint);
 }
 
 // The SQL in the database may be that of an older version (P13).
@@ -118,6 +125,17 @@ std::string schema_of(Oid function) {
         [&] { return quote_identifier(get_namespace_name(get_func_namespace(function))); });
 }
 
+// In the schema of the extension, where everybody may look functions up in most databases. Never
+// taken back: others may have functions there, too.
+void let_look_up(Oid own_function, Oid role, const std::string& to) {
+    pg::Args args;
+    args.oid(role).oid(pg::call([&] { return get_func_namespace(own_function); }));
+    const pg::Rows found = pg::execute("SELECT pg_catalog.has_schema_privilege($1, $2, 'USAGE')",
+                                       {OIDOID, OIDOID}, args);
+    if (!found.boolean(0, 1))
+        pg::execute("GRANT USAGE ON SCHEMA " + schema_of(own_function) + " " + to);
+}
+
 // verb: "GRANT" … "TO", "REVOKE" … "FROM"
 void change(Oid own_function, Oid role, unsigned levels, const char* verb,
             const char* preposition) {
@@ -128,6 +146,7 @@ void change(Oid own_function, Oid role, unsigned levels, const char* verb,
     const pg::Spi spi;
     const pg::SafeSearchPath path;
     pg::execute(std::string(verb) + " USAGE ON SCHEMA dtm " + to);
+    if (std::string_view(verb) == "GRANT") let_look_up(own_function, role, to);
     for (const View& v : views) {
         if (!(v.levels & levels) || !relation_exists(v.name)) continue;
         pg::execute(std::string(verb) + " SELECT ON TABLE " + v.name + " " + to);
@@ -150,12 +169,15 @@ void change(Oid own_function, Oid role, unsigned levels, const char* verb,
 using namespace dtm;
 
 DTM_FUNCTION(dtm_grant) {
+    api::require(fcinfo, 0, "role", "Give the name of a role, e.g. 'app'.");
+    api::require(fcinfo, 1, "level", api::levels_hint);
     const api::Level level = api::parse_level(pg::text_arg(fcinfo, 1));
     api::change(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0), level, "GRANT", "TO");
     PG_RETURN_VOID();
 }
 
 DTM_FUNCTION(dtm_revoke) {
+    api::require(fcinfo, 0, "role", "Give the name of a role, e.g. 'app'.");
     constexpr unsigned all = api::submit | api::observe | api::admin | api::barrier;
     api::change(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0), all, "REVOKE", "FROM");
     PG_RETURN_VOID();

@@ -106,7 +106,7 @@ Target target_arg(FunctionCallInfo fcinfo, int everything_arg) {
     const int given = (target.gid ? 1 : 0) + (host ? 1 : 0) + (everything ? 1 : 0);
     if (given != 1) {
         throw pg::SqlError("TD001",
-                           given == 0 ? "neither a gid nor a host is given"
+                           given == 0 ? "none of gid, host and everything is given"
                                       : "more than one of gid, host and everything is given",
                            "Field: gid",
                            "Give the gid of a transaction, or host => 'http://stock:8080', or "
@@ -170,6 +170,7 @@ std::string named(const std::string& host) { return host.empty() ? "everything" 
 using namespace dtm;
 
 DTM_FUNCTION(dtm_pause) {
+    api::require_writable("dtm_pause");
     const auto [gid, host] = api::target_arg(fcinfo, 3);
     const auto reason = pg::opt_text_arg(fcinfo, 2);
     const Oid viewer = GetUserId();
@@ -189,6 +190,7 @@ DTM_FUNCTION(dtm_pause) {
 }
 
 DTM_FUNCTION(dtm_resume) {
+    api::require_writable("dtm_resume");
     const auto [gid, host] = api::target_arg(fcinfo, 2);
     const Oid viewer = GetUserId();
     const std::string role = api::session_role();
@@ -208,6 +210,7 @@ DTM_FUNCTION(dtm_resume) {
 }
 
 DTM_FUNCTION(dtm_redirect) {
+    api::require_writable("dtm_redirect");
     const auto from = pg::opt_text_arg(fcinfo, 0);
     const auto to = pg::opt_text_arg(fcinfo, 1);
     const auto reason = pg::opt_text_arg(fcinfo, 2);

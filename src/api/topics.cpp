@@ -64,6 +64,7 @@ int recorded(const store::TopicChange& change, const char* verb, const std::stri
 using namespace dtm;
 
 DTM_FUNCTION(dtm_subscribe) {
+    api::require_writable("dtm_subscribe");
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const std::string url = api::required(fcinfo, 1, "url", "empty url");
     try {
@@ -72,12 +73,19 @@ DTM_FUNCTION(dtm_subscribe) {
         throw pg::SqlError("TD001", bad.what(), "Field: url", bad.hint);
     }
     const std::string remark = pg::opt_text_arg(fcinfo, 2).value_or("");
+    if (topic.size() > store::longest_topic) {
+        throw pg::SqlError("TD001", std::string(store::too_long), "Field: topic");
+    }
+    if (remark.size() > store::longest_remark) {
+        throw pg::SqlError("TD001", std::string(store::too_long), "Field: remark");
+    }
     const store::AsOwner as_owner;
     PG_RETURN_INT32(
         api::recorded(store::subscribe(topic, url, remark, api::wait), "subscribe", topic, url));
 }
 
 DTM_FUNCTION(dtm_unsubscribe) {
+    api::require_writable("dtm_unsubscribe");
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const std::string url = api::required(fcinfo, 1, "url", "empty url");
     const store::AsOwner as_owner;
@@ -86,6 +94,7 @@ DTM_FUNCTION(dtm_unsubscribe) {
 }
 
 DTM_FUNCTION(dtm_drop_topic) {
+    api::require_writable("dtm_drop_topic");
     const std::string topic = api::required(fcinfo, 0, "topic", "empty topic");
     const store::AsOwner as_owner;
     PG_RETURN_INT32(api::recorded(store::drop_topic(topic, api::wait), "drop_topic", topic));

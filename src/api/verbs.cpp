@@ -213,16 +213,21 @@ void resume_transaction(const std::string& gid, Oid viewer, const std::string& r
 using namespace dtm;
 
 DTM_FUNCTION(dtm_skip) {
+    api::require_writable("dtm_skip");
     const std::string gid = api::required(pg::opt_text_arg(fcinfo, 0), "gid");
     const std::string branch = api::required(pg::opt_text_arg(fcinfo, 1), "branch_id");
     return pg::text_datum(api::skip(gid, branch, pg::opt_text_arg(fcinfo, 2)));
 }
 
-DTM_FUNCTION(dtm_retry_now) { PG_RETURN_BOOL(api::retry_now(pg::text_arg(fcinfo, 0))); }
+DTM_FUNCTION(dtm_retry_now) {
+    api::require_writable("dtm_retry_now");
+    PG_RETURN_BOOL(api::retry_now(api::required(pg::opt_text_arg(fcinfo, 0), "gid")));
+}
 
 DTM_FUNCTION(dtm_retry_all) { PG_RETURN_INT64(static_cast<std::int64_t>(api::retry_all())); }
 
 DTM_FUNCTION(dtm_force_stop) {
-    const std::string status = api::force_stop(pg::text_arg(fcinfo, 0));
+    api::require_writable("dtm_force_stop");
+    const std::string status = api::force_stop(api::required(pg::opt_text_arg(fcinfo, 0), "gid"));
     return pg::text_datum(status);
 }

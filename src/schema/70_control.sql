@@ -20,25 +20,28 @@ COMMENT ON COLUMN dtm.control.reason IS 'What the operator gave as reason.';
 COMMENT ON COLUMN dtm.control.role IS 'Who ordered it.';
 COMMENT ON COLUMN dtm.control.time IS 'When.';
 
--- One row per order given, whoever gave it. Removed with dtm.retention.
+-- One row per order given, whoever gave it. Removed with dtm.retention. The clock is no key: two
+-- sessions may give an order in the same microsecond.
 CREATE TABLE dtm.event (
   gid     pg_catalog.text COLLATE "C" NOT NULL,
   time    pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   verb    pg_catalog.text COLLATE "C" NOT NULL,
   role    pg_catalog.text NOT NULL,
   detail  pg_catalog.text,
-  CONSTRAINT event_pkey PRIMARY KEY (gid, time, verb)
+  id      pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+  CONSTRAINT event_pkey PRIMARY KEY (gid, time, id)
 );
 COMMENT ON TABLE dtm.event IS 'What operators did, by hand: one row for each order.';
 COMMENT ON COLUMN dtm.event.gid IS
   'Transaction; empty for orders about hosts, topics, several transactions or everything.';
 COMMENT ON COLUMN dtm.event.time IS 'When.';
 COMMENT ON COLUMN dtm.event.verb IS
-  'pause, resume, skip, redirect, force_stop, retry_now, retry_all, adopt, subscribe, unsubscribe '
-  'or drop_topic.';
+  'pause, resume, skip, redirect, force_stop, retry_now, retry_all, adopt, import, subscribe, '
+  'unsubscribe or drop_topic.';
 COMMENT ON COLUMN dtm.event.role IS 'Who: the session''s user; over HTTP dtm.api_role.';
 COMMENT ON COLUMN dtm.event.detail IS
   'Which host, branch, prefix or topic, how many, and the reason given.';
+COMMENT ON COLUMN dtm.event.id IS 'Tells orders of the same microsecond apart.';
 
 -- Whose transactions these are (P15). No key: a dump that is restored adds its row to ours.
 CREATE TABLE dtm.identity (
@@ -190,8 +193,23 @@ COMMENT ON COLUMN dtm.branch.last_error IS
 COMMENT ON FUNCTION @extschema@.dtm_retry_now(pg_catalog.text) IS
 'Has a transaction that waits for its next attempt, or was put aside, taken up when this
 transaction commits. Attempts are kept. Returns false, and changes nothing, when no retry was
-waiting (it is due already, or delayed by its submit). Errors: TD003 finished, or paused
-(dtm_resume), TD004 unknown gid.';
+waiting (it is due already, or delayed by its submit). Errors: TD001 gid is NULL, TD003 finished,
+or paused (dtm_resume), TD004 unknown gid.';
+
+-- NULL is an error (TD001), as it is for the other verbs.
+ALTER FUNCTION @extschema@.dtm_retry_now(pg_catalog.text) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.dtm_force_stop(pg_catalog.text) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.dtm_grant(pg_catalog.regrole, pg_catalog.text) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.dtm_revoke(pg_catalog.regrole) CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION @extschema@.dtm_force_stop(pg_catalog.text) IS
+'Gives a transaction up: its status becomes failed when this transaction commits, and nothing more
+is called, no compensation either. What its branches have done must be put right by hand. Returns
+the new status. Errors: TD001 gid is NULL, TD003 finished, TD004 unknown gid.';
+COMMENT ON FUNCTION @extschema@.dtm_subscribe(pg_catalog.text, pg_catalog.text, pg_catalog.text) IS
+'Adds a subscriber to a topic, which is made when it does not exist. Messages submitted after the
+commit call it. Returns the number of subscribers. Errors: TD001 empty or too long argument (a topic
+has at most 255 bytes, a remark 4096) or bad URL, TD002 subscribed already.';
 
 REVOKE ALL ON FUNCTION
   @extschema@.dtm_pause(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.bool),

@@ -65,8 +65,6 @@ COMMENT ON COLUMN dtm.trans.next_cron_time IS
   'When the coordinator looks at it by itself. NULL: never (finished, put aside, or a saga that is '
   'prepared only).';
 COMMENT ON COLUMN dtm.trans.result IS 'Result of a workflow, as its client gave it.';
-COMMENT ON COLUMN dtm.event.verb IS
-  'pause, resume, skip, redirect, force_stop, retry_now, adopt or import.';
 COMMENT ON COLUMN dtm.transaction.trans_type IS 'saga, msg, tcc, xa or workflow.';
 COMMENT ON COLUMN dtm.transaction.owner IS 'The role that prepared or submitted it.';
 COMMENT ON COLUMN dtm.transaction.create_time IS 'When it was prepared or submitted.';
@@ -150,8 +148,11 @@ COMMENT ON FUNCTION @extschema@.dtm_grant(pg_catalog.regrole, pg_catalog.text) I
 'Gives a role the rights of a level, by GRANT: submit (prepare, submit, abort, and see one''s own
 transactions), observe (see those of all roles, with payloads and headers, and dtm_check), admin
 (observe, and retry, stop, pause, skip, redirect, adopt, import, purge, manage topics: who has it
-can send payloads elsewhere), barrier (the functions of a participant). Levels add up. Error: TD001
-unknown level.';
+can send payloads elsewhere), barrier (the functions of a participant). Levels add up. Errors: TD001
+unknown level, or an argument is NULL.';
+COMMENT ON FUNCTION @extschema@.dtm_revoke(pg_catalog.regrole) IS
+'Takes back all that dtm_grant() gave to a role, of every level, but USAGE on the schema of these
+functions where the role did not have it before. Error: TD001 role is NULL.';
 
 REVOKE ALL ON FUNCTION
   @extschema@.dtm_prepare(pg_catalog.jsonb),

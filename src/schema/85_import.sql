@@ -13,9 +13,9 @@ that is started again does not go on with it, and a second call finds nothing. S
 transactions and branches stay as they are, so do gid, create_time, rollback_reason and result; what
 waits for a retry is called at dtm''s next_cron_time, the rest when this transaction commits;
 attempts and intervals begin anew. Finished transactions stay where they are. The caller becomes
-the owner and needs SELECT and DELETE on the three tables. Returns what was taken, as numbers by
-trans_type (topic for topics) and status, and what was left, with its name (gid or topic) and
-reason: topics that are here already, and, with skip_bad, all that cannot be taken; without it
+the owner and needs USAGE on their schema, SELECT and DELETE on them. Returns what was taken, as
+numbers by trans_type (topic for topics) and status, and what was left, with its name (gid or topic)
+and reason: topics that are here already, and, with skip_bad, all that cannot be taken; without it
 that is an error, and nothing is taken. Errors: TD001 transactions or topics that cannot go on here
 (DETAIL lists the first with their reasons), TD002 a gid is in use here, 42501 no right on the
 tables, or to submit, 42P01 and 3F000 they do not exist, 42703 and 42804 they are not dtm''s, 42809

@@ -50,6 +50,19 @@ BEGIN
       grantees := grantees OPERATOR(pg_catalog.||) entry.grantee;
     END IF;
   END LOOP;
+  -- A REVOKE in a script writes all that is left down as initial, what dtm_grant() gave, too; dumps
+  -- would leave that out.
+  UPDATE pg_catalog.pg_init_privs i
+     SET initprivs = ARRAY(SELECT p.item FROM pg_catalog.unnest(i.initprivs) p(item)
+                            WHERE EXISTS (SELECT FROM pg_catalog.aclexplode(ARRAY[p.item]) a
+                                           WHERE a.grantee OPERATOR(pg_catalog.=) a.grantor))
+    FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+   WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+     AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'dtm_pg'
+     AND i.classoid OPERATOR(pg_catalog.=) d.classid AND i.objoid OPERATOR(pg_catalog.=) d.objid
+     AND EXISTS (SELECT FROM pg_catalog.aclexplode(i.initprivs) a
+                  WHERE a.grantee OPERATOR(pg_catalog.<>) a.grantor);
   IF grantees OPERATOR(pg_catalog.<>) '{}' THEN
     RAISE WARNING 'default privileges do not apply to dtm_pg: taken back from %',
         pg_catalog.array_to_string(grantees, ', ')

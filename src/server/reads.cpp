@@ -21,8 +21,6 @@ using Member = std::pair<std::string_view, std::string>;
 constexpr std::int64_t longest_page = 10000;
 constexpr std::int64_t usual_page = 100;
 constexpr std::size_t longest_answer = std::size_t{32} << 20;
-constexpr std::size_t longest_name = 255;
-constexpr std::size_t longest_remark = 4096;
 
 // What is wrong with a parameter; its text is the answer.
 struct Refused : std::runtime_error {
@@ -206,10 +204,8 @@ std::optional<Answer> change_topic(const Job& job) {
     if (topic.empty()) return failure_answer(Kind::error, "empty topic");
     if (url.empty()) return failure_answer(Kind::error, "empty url");
     const std::string remark = parameter(job, "remark");
-    if (topic.size() > longest_name || remark.size() > longest_remark) {
-        return failure_answer(Kind::error, "the name of a topic may have " +
-                                               std::to_string(longest_name) + " bytes, a remark " +
-                                               std::to_string(longest_remark));
+    if (topic.size() > store::longest_topic || remark.size() > store::longest_remark) {
+        return failure_answer(Kind::error, std::string(store::too_long));
     }
     if (job.route == Route::unsubscribe) return topic_answer(store::unsubscribe(topic, url, locks));
     store::check_subscriber_url(url);

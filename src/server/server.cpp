@@ -188,6 +188,16 @@ void Server::refuse_reads_without_room() {
     }
 }
 
+// By the levels of dtm_grant(). Who owns dtm's tables needs none.
+void Server::refuse_what_is_not_permitted(Oid role) {
+    if (!hub::is_set(hub::settings.api_role)) return;
+    permission_.look_up(role);
+    for (Job& job : batch_) {
+        const bool done = job.answer || job.executed || job.left != Job::Left::nothing;
+        if (!done) job.answer = permission_.refusal(job.route);
+    }
+}
+
 void Server::receive(core::Time now, const std::optional<std::string>& foreign) {
     drop_unanswered();
     if (!locked_.empty() && now >= locked_until_) {
@@ -281,6 +291,8 @@ void Server::execute(core::Time now) {
     touched_.clear();
     try {
         const Oid role = api_role();
+        refuse_what_is_not_permitted(role);
+        std::erase_if(commanders, [](const Job* job) { return job->answer.has_value(); });
         command(commanders, role, now);
         read_rows(role, now);
     } catch (const pg::SqlError& error) {  // nothing was done: the settings, or the schema

@@ -7,6 +7,7 @@
 #include "net/client.hpp"
 #include "server/job.hpp"
 #include "server/metrics.hpp"
+#include "server/permission.hpp"
 #include "server/round_end.hpp"
 #include "server/waiting_room.hpp"
 
@@ -69,6 +70,7 @@ private:
     void refuse_all(const std::string& why);
     void refuse(const Job& job, const Answer& answer);
     void refuse_reads_without_room();
+    void refuse_what_is_not_permitted(Oid role);
     void take_batch();
     void leave_doubles();
     void read_rows(Oid role, core::Time now);
@@ -85,6 +87,7 @@ private:
     net::Client& client_;
     Metrics metrics_;
     net::ServerSettings applied_;
+    Permission permission_;
     bool operators_ = true;
     bool role_complained_ = false;  // since the settings were read
     bool careful_ = false;          // somebody holds a row's lock: do not wait for it

@@ -167,6 +167,14 @@ void lock(const std::string& names, const std::string& schema) {
         const pg::Spi spi;
         pg::execute("LOCK TABLE " + names + " IN SHARE ROW EXCLUSIVE MODE");
     } catch (const pg::PgError& error) {
+        if (error.sqlstate() == ERRCODE_INSUFFICIENT_PRIVILEGE) {
+            const char* name = schema.c_str();
+            const std::string quoted = pg::call([name] { return quote_identifier(name); });
+            throw pg::SqlError("42501", error.what(),
+                               "dtm's tables are read and emptied with the caller's rights.",
+                               "GRANT USAGE ON SCHEMA " + quoted + ", and SELECT and DELETE on " +
+                                   names + ", to the role that imports.");
+        }
         if (error.sqlstate() != ERRCODE_LOCK_NOT_AVAILABLE) throw;
         throw pg::SqlError(
             "55P03", "dtm's tables in schema " + in_quotes(schema) + " are in use",

@@ -22,6 +22,12 @@ std::vector<Subscriber> parse_subscribers(std::string_view topic, std::string_vi
 // A wire::TopicLookup: whom a message to the topic calls. Empty: nobody, or no such topic.
 std::vector<std::string> subscriber_urls(std::string_view topic);
 
+// A name is part of a key, and all remarks of a topic are read with it.
+inline constexpr std::size_t longest_topic = 255;
+inline constexpr std::size_t longest_remark = 4096;
+inline constexpr std::string_view too_long =
+    "the name of a topic may have 255 bytes, a remark 4096";
+
 // Throws wire::BadRequest when no message could call this URL.
 void check_subscriber_url(const std::string& url);
 

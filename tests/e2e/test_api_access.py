@@ -203,6 +203,7 @@ def test_an_api_without_token_and_role_is_a_warning(server, readable):
     def warned():
         return [f for f in findings(api) if f.startswith("warning: API server: listens at ") and '"postgres"' in f]
     wait_until(warned, "it is a warning")
+    api.db.q("select dtm_grant('pg_monitor', 'submit')")
     api.cluster.reload(dtm__api_role="pg_monitor")
     wait_until(lambda: not warned(), "with a role it is none")
     api.cluster.reload(dtm__api_role="")

@@ -287,6 +287,7 @@ def test_the_role_of_the_api_sees_what_it_may(doors, one):
     """A stranger's transaction does not exist for it, until it may observe all."""
     api, db, cluster = doors.api, doors.db, doors.api.cluster
     db.q("create role looker")
+    db.q("select dtm_grant('looker', 'submit')")
     hidden = saga(api, both(one, "ok"))
     api.wait(hidden, "succeed")
 

@@ -72,6 +72,30 @@ def test_our_table_is_in_the_dump(house, new_database, copy):
         assert not table_exists(conn), "it is the extension's again"
 
 
+def test_who_may_dump(house, session, new_database, tmp_path):
+    """No level is enough, nor is it to own the database; to read all data is."""
+    name, target, file = new_database(extension=True), new_database(), tmp_path / "all.dump"
+    db = session(house, name)
+    db.q("create role dumper login")
+    try:
+        db.q(f"alter database {name} owner to dumper")
+        for level in ("submit", "observe", "admin", "barrier"):
+            db.q("select dtm_grant('dumper', %s)", level)
+        db.q("""select dtm_submit('msg', array[dtm_step('http://127.0.0.1:9/')], 'dumped', '{"delay": 3600}')""")
+        with pytest.raises(AssertionError, match="permission denied"):
+            run(house, "pg_dump", "-U", "dumper", "-f", file, name)
+        db.q("grant pg_read_all_data to dumper")
+        run(house, "pg_dump", "-U", "dumper", "-f", file, name)
+        run(house, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", target, "-f", file)
+        with house.connect(target) as conn:
+            assert conn.execute("select gid from dtm.trans").fetchall() == [("dumped",)]
+            conn.execute("drop owned by dumper")
+    finally:
+        db.q(f"alter database {name} owner to postgres")
+        db.q("drop owned by dumper")
+        db.q("drop role dumper")
+
+
 def test_an_adopted_table_is_in_the_dump(house, new_database, copy):
     name = new_database()
     with house.connect(name) as conn:

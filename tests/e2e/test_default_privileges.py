@@ -21,6 +21,11 @@ RIGHTS = OURS + """, object as (
     ) select kind, name, coalesce(grantee::regrole::text, 'public'), privilege_type from object, aclexplode(acl)
        where grantee <> owner order by 1, 2, 3, 4"""
 
+# Of that, what dumps take for the extension's own and leave out.
+INITIAL = OURS + """ select pg_describe_object(classoid, objoid, 0), a.grantee::regrole::text
+      from pg_init_privs, aclexplode(initprivs) a
+     where (classoid, objoid) in (select * from member) and a.grantee <> a.grantor"""
+
 
 @pytest.fixture
 def generous(house, session, new_database):  # noqa: F811
@@ -78,6 +83,7 @@ def test_the_update_takes_back_what_the_old_script_left(generous, house, session
 
     generous.q(UPDATE)
     assert set(rights(generous)) == granted
+    assert generous.q(INITIAL) == [], "a dump has what dtm_grant() gave"
 
     clean = session(house, new_database())
     clean.q(OLD)
@@ -85,6 +91,20 @@ def test_the_update_takes_back_what_the_old_script_left(generous, house, session
     kept = rights(clean)
     clean.q(UPDATE)
     assert rights(clean) == kept, "where nobody meddled the update takes nothing"
+
+
+def test_a_grant_where_the_functions_have_a_schema_of_their_own(house, session, new_database):  # noqa: F811
+    db = session(house, new_database())
+    db.q('create schema "Own"')
+    db.q('create extension dtm_pg schema "Own"')
+    db.q("""select "Own".dtm_grant('app', 'submit')""")
+    db.q("set role app")
+    assert db.one('select "Own".dtm_new_gid()')
+    db.q("reset role")
+    before = db.one("select nspacl::text from pg_namespace where nspname = 'public'")
+    plain = session(house, new_database(extension=True))
+    plain.q("select dtm_grant('app', 'submit')")
+    assert plain.one("select nspacl::text from pg_namespace where nspname = 'public'") == before
 
 
 def test_the_update_names_who_loses_rights(generous):

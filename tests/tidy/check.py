@@ -205,6 +205,19 @@ def links_resolve():
                 yield f"{path}: {target}: no such heading"
 
 
+def orders_are_described():
+    """Every verb that is recorded is in the last comment on dtm.event.verb."""
+    comments = re.findall(r"COMMENT ON COLUMN dtm\.event\.verb IS(.*?);",
+                          "".join(read(f) for f in FILES if re.match(r"src/schema/\d.*\.sql$", f)), re.DOTALL)
+    described = set(re.findall(r"\w+", comments[-1]))
+    for path in SOURCES:
+        text = read(path)
+        for verb in (re.findall(r'record_event\([^,;]+,\s*"(\w+)"', text) +
+                     re.findall(r'recorded\([^";]*,\s*"(\w+)"', text)):
+            if verb not in described:
+                yield f"{path}: {verb} is not in the comment on dtm.event.verb"
+
+
 def settings_in_readme():
     """{name: (default, unit)} of the README's table of settings."""
     rows = {}
@@ -252,7 +265,7 @@ def functions_agree(psql):
 
 RULES = [rooms_are_known, include_direction, postgres_through_one_door,
          pure_rooms_know_no_postgres, headers_are_guarded, files_are_short, lines_are_clean,
-         regress_files_are_paired, versions_agree, links_resolve]
+         regress_files_are_paired, versions_agree, links_resolve, orders_are_described]
 
 
 def report(name, faults):
