@@ -22,8 +22,8 @@ using boost::system::error_code;
 constexpr std::string_view no_token =
     "this server asks for its token; send the header Authorization: Bearer TOKEN";
 constexpr std::string_view no_page =
-    "a browser sent this request for a web page that is not of this server; serve the page under "
-    "the host and port of this server, or give this server a token";
+    "a browser sent this request for a web page that is not of this server; call this server by "
+    "its IP address from a page under the same address and port, or give this server a token";
 constexpr std::string_view no_longer =
     "this server closes the connection, because its settings have changed; connect again";
 constexpr std::string_view no_room = "too many requests wait for their answer; try again later";
@@ -329,6 +329,7 @@ void Connection::on_header(bool body_arrived) {
     keep_alive_ = parser_->keep_alive();
     http_1_0_ = parser_->http_1_0();
     refusal_ = owner_.refusal(*parser_);
+    parser_->forget_fields();  // nobody counts them while the body comes
     if (refusal_ != 0) parser_->ignore_body();
     if (!parser_->expects_continue() || http_1_0_ || body_arrived) return;
     // The client does not send the body before it is told to.

@@ -33,6 +33,7 @@ struct Request {
     bool expects_continue = false;
     bool unknown_encoding = false;
     bool header_complete = false;
+    bool from_browser = false;
     bool ignore_body = false;
 };
 
@@ -68,6 +69,8 @@ private:
             request_.origin.append(value.data(), value.size());  // two of them are nobody's
         } else if (iequals(name, "Sec-Fetch-Site")) {
             request_.fetch_site.assign(value.data(), value.size());
+        } else if (field == http::field::user_agent) {
+            request_.from_browser = value.starts_with("Mozilla/");
         } else if (field == http::field::expect) {
             request_.expects_continue = iequals(value, "100-continue");
         } else if (field == http::field::transfer_encoding && !iequals(value, "chunked")) {
@@ -185,6 +188,14 @@ std::string_view RequestParser::authorization() const { return impl_->request.au
 std::string_view RequestParser::host() const { return impl_->request.host; }
 std::string_view RequestParser::origin() const { return impl_->request.origin; }
 std::string_view RequestParser::fetch_site() const { return impl_->request.fetch_site; }
+bool RequestParser::from_browser() const { return impl_->request.from_browser; }
+void RequestParser::forget_fields() {
+    Request& request = impl_->request;
+    for (std::string* field :
+         {&request.authorization, &request.host, &request.origin, &request.fetch_site}) {
+        *field = std::string();
+    }
+}
 void RequestParser::ignore_body() { impl_->request.ignore_body = true; }
 
 std::string RequestParser::take_method() { return std::move(impl_->request.method); }

@@ -46,6 +46,10 @@ public:
     std::string_view host() const;
     std::string_view origin() const;
     std::string_view fetch_site() const;
+    // By its User-Agent.
+    bool from_browser() const;
+    // Has the fields of the header above, but for the target, forgotten.
+    void forget_fields();
     // Keeps nothing of the body, which has to be read all the same.
     void ignore_body();
 

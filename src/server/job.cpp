@@ -143,7 +143,7 @@ std::optional<Job> read_job(net::HttpRequest&& request, bool operators, net::Htt
     if (!found.route && !found.redirect.empty()) {
         const bool get = request.method == "GET";
         refusal = plain(request.id, get ? 301 : 307, {});
-        refusal.location = std::move(found.redirect);
+        refusal.location = wire::escaped_path(found.redirect);
         const std::size_t question = request.target.find('?');
         if (question != request.target.npos) refusal.location += request.target.substr(question);
         return std::nullopt;
