@@ -4,6 +4,7 @@
 #include "hub/settings.hpp"
 #include "store/new_gid.hpp"
 #include "store/subscribers.hpp"
+#include "wire/query.hpp"
 #include "wire/text.hpp"
 
 namespace dtm::server {

@@ -59,8 +59,9 @@ def test_a_trailing_slash_is_redirected(api, method, op, status):
 
 
 def test_a_redirect_names_the_same_topic(api):
-    answer = api.request("DELETE", BASE + "topic/orders%3Fold%25%20x/")
-    assert answer.status == 307 and answer.header("Location").endswith(BASE + "topic/orders%3Fold%25%20x"), answer.headers
+    path = BASE + "topic/orders%3Fold%25%20x"
+    answer = api.request("DELETE", path + "/")
+    assert answer.status == 307 and answer.header("Location").endswith(path), answer.headers
 
 
 def test_doubled_slashes(api):
