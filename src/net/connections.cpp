@@ -81,7 +81,9 @@ void Connections::add(UniqueFd socket, const TlsContext* tls,
     ++accepted_;
     if (count_ >= max_connections) {
         ++refused_;
-        return;
+        // Most clients that send nothing more have closed, and nobody waits.
+        if (finished_.empty()) return;
+        boost::intrusive_ptr(&finished_.front())->close();
     }
     boost::intrusive_ptr<Connection> connection;
     try {
@@ -200,7 +202,7 @@ Connections::List* Connections::list_of(const Connection& connection) {
         case Connection::Phase::leaving:
             return &leaving_;
         case Connection::Phase::busy:
-            return nullptr;
+            return connection.client_finished() ? &finished_ : nullptr;
     }
     return nullptr;
 }

@@ -11,6 +11,11 @@
 
 namespace dtm::net {
 
+// The memory that a text takes beside its own object.
+inline std::size_t room_of(const std::string& text) {
+    return text.capacity() > std::string().capacity() ? text.capacity() : 0;
+}
+
 class RequestParser {
 public:
     enum class Step : std::uint8_t {
@@ -32,7 +37,7 @@ public:
     // The next request, from its first byte on.
     void begin(std::size_t max_header, std::size_t max_body);
     Progress parse(std::string_view bytes);
-    // What is kept of the request so far.
+    // The memory that the request takes so far.
     std::size_t bytes() const;
     // Keeps nothing of it.
     void clear();
