@@ -19,6 +19,7 @@ extern "C" {
 #include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
 #include "postmaster/bgworker_internals.h"
+#include "utils/acl.h"
 }
 
 namespace dtm::api {

@@ -3,6 +3,8 @@
 #include "net/connections.hpp"
 #include "net/request_parser.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -22,8 +24,8 @@ using boost::system::error_code;
 constexpr std::string_view no_token =
     "this server asks for its token; send the header Authorization: Bearer TOKEN";
 constexpr std::string_view no_page =
-    "a browser sent this request for a web page that is not of this server; serve the page under "
-    "the host and port of this server, or give this server a token";
+    "a browser sent this request for a web page that is not of this server; call this server by "
+    "its IP address from a page under the same address and port, or give this server a token";
 constexpr std::string_view no_longer =
     "this server closes the connection, because its settings have changed; connect again";
 constexpr std::string_view no_room = "too many requests wait for their answer; try again later";
@@ -72,8 +74,13 @@ void OperationMemory::deallocate(void* memory) noexcept {
 struct Connection::Output {
     std::string head, body;
     std::size_t sent = 0;
+    std::size_t goal = 0;  // has to be sent before its time is over
 
     std::size_t size() const { return head.size() + body.size(); }
+    void set_goal() { goal = sent + size() / parts; }
+
+    // So a client that takes it byte by byte has an end, too.
+    static constexpr std::size_t parts = 16;
 };
 
 // What Asio calls. It keeps the connection alive, and nothing leaves it: what goes wrong with a
@@ -255,7 +262,7 @@ void Connection::read() {
 // Many clients that each stay within their limits may still be too much for the machine.
 void Connection::account() {
     if (closed_) return;
-    const std::size_t bytes = early_.size() + request_bytes_ + (parser_ ? parser_->bytes() : 0) +
+    const std::size_t bytes = room_of(early_) + request_bytes_ + (parser_ ? parser_->bytes() : 0) +
                               (output_ ? output_->size() : 0);
     owner_.count_bytes(accounted_, bytes);
     accounted_ = bytes;
@@ -268,11 +275,24 @@ void Connection::wait_for_more() {
     if (!ahead || early_.size() < owner_.settings().max_header) wait_readable();
 }
 
-// A client that sends nothing more may still wait for answers; whether it does, only they tell.
+// A client that sends nothing more may still wait for answers, however long they take.
 void Connection::on_end() {
     if (phase_ != Phase::busy && phase_ != Phase::writing) return close();
     client_finished_ = true;
+    if (phase_ == Phase::busy) owner_.enter(*this, Phase::busy);
+    probe();
     wait_gone();
+}
+
+// The kernel of a client that has closed answers with a reset, when it has forgotten the
+// connection: after a minute, mostly.
+void Connection::probe() {
+    const int on = 1;
+    const int seconds = static_cast<int>(owner_.settings().probe_interval.count());
+    const int socket = socket_.native_handle();
+    ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+    ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+    ::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
 void Connection::take(std::string_view input) {
@@ -329,6 +349,7 @@ void Connection::on_header(bool body_arrived) {
     keep_alive_ = parser_->keep_alive();
     http_1_0_ = parser_->http_1_0();
     refusal_ = owner_.refusal(*parser_);
+    parser_->forget_fields();  // nobody counts them while the body comes
     if (refusal_ != 0) parser_->ignore_body();
     if (!parser_->expects_continue() || http_1_0_ || body_arrived) return;
     // The client does not send the body before it is told to.
@@ -350,7 +371,7 @@ void Connection::on_request() {
         owner_.count_refusal();
         return send(header_of(refusal_), message_json(refusal_message(refusal_)));
     }
-    request_bytes_ = request.target.size() + request.body.size();
+    request_bytes_ = room_of(request.method) + room_of(request.target) + room_of(request.body);
     owner_.count_bytes(accounted_, request_bytes_);
     accounted_ = request_bytes_;
     if (!owner_.has_room()) return refuse(503, no_room);
@@ -417,6 +438,7 @@ void Connection::send(AnswerHeader header, std::string body) {
         return close();
     }
     output_ = std::make_unique<Output>(Output{head, std::move(body), moved.bytes});
+    output_->set_goal();
     owner_.enter(*this, Phase::writing);
     account();
     wait_writable();
@@ -442,7 +464,10 @@ void Connection::flush() {
         const Moved moved = write_some(std::string_view(output.head).substr(of_head),
                                        std::string_view(output.body).substr(output.sent - of_head));
         if (moved.outcome == Moved::Outcome::wait_writable) {
-            owner_.enter(*this, Phase::writing);  // some of it has gone: a new deadline
+            if (output.sent >= output.goal) {
+                output.set_goal();
+                owner_.enter(*this, Phase::writing);  // a new deadline
+            }
             return wait_writable();
         }
         if (moved.outcome != Moved::Outcome::done) return close();

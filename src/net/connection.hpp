@@ -69,6 +69,8 @@ public:
     void close() noexcept;
 
     Phase phase() const { return phase_; }
+    // It sends nothing more, but may wait for an answer.
+    bool client_finished() const { return client_finished_; }
     Time since() const { return since_; }
     bool closed() const { return closed_; }
     bool secure() const { return tls_ != nullptr; }
@@ -95,6 +97,7 @@ private:
     void wait_for_more();
     void account();
     void on_end();
+    void probe();
     void take(std::string_view input);
     std::string_view consume(std::string_view input);
     void keep_early(std::string_view rest);

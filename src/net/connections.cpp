@@ -1,5 +1,7 @@
 #include "net/connections.hpp"
 
+#include "net/asio.hpp"
+
 #include <openssl/crypto.h>
 
 #include <algorithm>
@@ -34,6 +36,20 @@ bool of_another_origin(const RequestParser& request) {
     return scheme == origin.npos || !equal_letters(origin.substr(scheme + 3), request.host());
 }
 
+// Whoever owns a domain lets its name mean our address, and then pages from there ask us about
+// themselves: to the browser nothing is foreign in it.
+bool by_a_name(std::string_view host) {
+    if (!host.starts_with('[')) {
+        host = host.substr(0, host.find(':'));
+        if (equal_letters(host, "localhost")) return false;
+    } else {
+        host = host.substr(1, host.find(']') - 1);
+    }
+    boost::system::error_code no_address;
+    boost::asio::ip::make_address(std::string(host), no_address);
+    return no_address.failed();
+}
+
 }  // namespace
 
 Connections::Connections(boost::asio::io_context& io) : io_(io) {
@@ -65,7 +81,9 @@ void Connections::add(UniqueFd socket, const TlsContext* tls,
     ++accepted_;
     if (count_ >= max_connections) {
         ++refused_;
-        return;
+        // Most clients that send nothing more have closed, and nobody waits.
+        if (finished_.empty()) return;
+        boost::intrusive_ptr(&finished_.front())->close();
     }
     boost::intrusive_ptr<Connection> connection;
     try {
@@ -108,7 +126,11 @@ unsigned Connections::refusal(const RequestParser& request) const {
     if (!settings_.token.empty()) {
         return authorized(request.target(), request.authorization()) ? 0 : 401;
     }
-    return of_another_origin(request) ? 403 : 0;
+    if (of_another_origin(request)) return 403;
+    const bool by_browser =
+        request.from_browser() || !request.origin().empty() || !request.fetch_site().empty();
+    // With TLS the certificate has told the browser whose name it is.
+    return by_browser && settings_.certificate.empty() && by_a_name(request.host()) ? 403 : 0;
 }
 
 bool Connections::authorized(std::string_view target, std::string_view authorization) const {
@@ -180,7 +202,7 @@ Connections::List* Connections::list_of(const Connection& connection) {
         case Connection::Phase::leaving:
             return &leaving_;
         case Connection::Phase::busy:
-            return nullptr;
+            return connection.client_finished() ? &finished_ : nullptr;
     }
     return nullptr;
 }

@@ -37,7 +37,8 @@ public:
     enum class Which : std::uint8_t { all, without_tls };
     void end(Which which);
 
-    // Takes an accepted socket; closes it when there are too many already.
+    // Takes an accepted socket. Where there are too many already, one is closed: of those who wait
+    // and send nothing more the one that does so for the longest time, or else the new one.
     void add(UniqueFd socket, const TlsContext* tls, std::size_t max_connections) noexcept;
     // Drops the answer when its client is gone.
     void answer(HttpAnswer answer) noexcept;
@@ -119,6 +120,7 @@ private:
     std::vector<HttpRequest> arrived_;
     std::vector<std::uint64_t> gone_;
     std::uint64_t accepted_ = 0, requests_ = 0, refused_ = 0;
+    List finished_;  // busy, and the client sends nothing more
     std::vector<std::unique_ptr<RequestParser>> parsers_;
     std::vector<char> input_ = std::vector<char>(input_size);
     std::string output_;

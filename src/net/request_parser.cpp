@@ -21,18 +21,22 @@ using boost::beast::error_code;
 using boost::beast::iequals;
 using boost::beast::string_view;
 
-// A body grows as it comes; only this much is reserved because a client announces it.
+// A body grows as it comes; only this much is reserved because a client announces it. All of it
+// is, when so large a part has come: growing by doubling would take up to twice its size.
 constexpr std::size_t largest_reservation = 16UL * 1024;
+constexpr std::size_t part_before_all = 4;
 
 // What is kept of a request.
 struct Request {
     std::string method, target, authorization, host, origin, fetch_site, body;
+    std::size_t announced = 0;  // of the body
     std::size_t max_header = 0;
     std::size_t header_bytes = 0;
     bool http_1_0 = false;
     bool expects_continue = false;
     bool unknown_encoding = false;
     bool header_complete = false;
+    bool from_browser = false;
     bool ignore_body = false;
 };
 
@@ -68,6 +72,8 @@ private:
             request_.origin.append(value.data(), value.size());  // two of them are nobody's
         } else if (iequals(name, "Sec-Fetch-Site")) {
             request_.fetch_site.assign(value.data(), value.size());
+        } else if (field == http::field::user_agent) {
+            request_.from_browser = value.starts_with("Mozilla/");
         } else if (field == http::field::expect) {
             request_.expects_continue = iequals(value, "100-continue");
         } else if (field == http::field::transfer_encoding && !iequals(value, "chunked")) {
@@ -80,12 +86,19 @@ private:
 
     void on_body_init_impl(boost::optional<std::uint64_t> const& size, error_code&) override {
         if (size && !request_.ignore_body) {
-            request_.body.reserve(std::min<std::uint64_t>(*size, largest_reservation));
+            request_.announced = static_cast<std::size_t>(*size);
+            request_.body.reserve(std::min(request_.announced, largest_reservation));
         }
     }
 
     std::size_t on_body_impl(string_view bytes, error_code&) override {
-        if (!request_.ignore_body) request_.body.append(bytes.data(), bytes.size());
+        if (request_.ignore_body) return bytes.size();
+        std::string& body = request_.body;
+        const std::size_t size = body.size() + bytes.size();
+        if (size > body.capacity() && size >= request_.announced / part_before_all) {
+            body.reserve(request_.announced);
+        }
+        body.append(bytes.data(), bytes.size());
         return bytes.size();
     }
 
@@ -172,7 +185,8 @@ RequestParser::Progress RequestParser::parse(std::string_view bytes) {
 }
 
 std::size_t RequestParser::bytes() const {
-    return impl_->request.target.size() + impl_->request.body.size();
+    const Request& request = impl_->request;
+    return room_of(request.method) + room_of(request.target) + room_of(request.body);
 }
 
 void RequestParser::clear() { impl_->request = Request(); }
@@ -185,6 +199,14 @@ std::string_view RequestParser::authorization() const { return impl_->request.au
 std::string_view RequestParser::host() const { return impl_->request.host; }
 std::string_view RequestParser::origin() const { return impl_->request.origin; }
 std::string_view RequestParser::fetch_site() const { return impl_->request.fetch_site; }
+bool RequestParser::from_browser() const { return impl_->request.from_browser; }
+void RequestParser::forget_fields() {
+    Request& request = impl_->request;
+    for (std::string* field :
+         {&request.authorization, &request.host, &request.origin, &request.fetch_site}) {
+        *field = std::string();
+    }
+}
 void RequestParser::ignore_body() { impl_->request.ignore_body = true; }
 
 std::string RequestParser::take_method() { return std::move(impl_->request.method); }

@@ -11,6 +11,11 @@
 
 namespace dtm::net {
 
+// The memory that a text takes beside its own object.
+inline std::size_t room_of(const std::string& text) {
+    return text.capacity() > std::string().capacity() ? text.capacity() : 0;
+}
+
 class RequestParser {
 public:
     enum class Step : std::uint8_t {
@@ -32,7 +37,7 @@ public:
     // The next request, from its first byte on.
     void begin(std::size_t max_header, std::size_t max_body);
     Progress parse(std::string_view bytes);
-    // What is kept of the request so far.
+    // The memory that the request takes so far.
     std::size_t bytes() const;
     // Keeps nothing of it.
     void clear();
@@ -46,6 +51,10 @@ public:
     std::string_view host() const;
     std::string_view origin() const;
     std::string_view fetch_site() const;
+    // By its User-Agent.
+    bool from_browser() const;
+    // Has the fields of the header above, but for the target, forgotten.
+    void forget_fields();
     // Keeps nothing of the body, which has to be read all the same.
     void ignore_body();
 

@@ -23,10 +23,14 @@ struct ServerSettings {
     std::size_t max_body = 1u << 20;
     // Of all requests without an answer and of all answers that have not gone; above it: 503.
     std::size_t max_buffered = 256UL << 20;
-    // Above it, and above half of what the process may open, new ones are closed at once.
+    // Above it, and above half of what the process may open, new ones are closed at once; but
+    // before them whoever waits for an answer and will send nothing more.
     std::uint32_t max_connections = 10000;
-    std::chrono::milliseconds request_timeout{30000};  // from its first byte to its last
-    std::chrono::milliseconds idle_timeout{600000};    // between two requests
+    // From its first byte to its last; and for each sixteenth of an answer that is slow to go.
+    std::chrono::milliseconds request_timeout{30000};
+    std::chrono::milliseconds idle_timeout{600000};  // between two requests
+    // Whether a client that sends nothing more still waits is asked so often, in whole seconds.
+    std::chrono::seconds probe_interval{15};
     bool operator==(const ServerSettings&) const = default;
 };
 

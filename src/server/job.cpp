@@ -4,6 +4,7 @@
 #include "hub/settings.hpp"
 #include "store/new_gid.hpp"
 #include "store/subscribers.hpp"
+#include "wire/query.hpp"
 #include "wire/text.hpp"
 
 namespace dtm::server {
@@ -143,7 +144,7 @@ std::optional<Job> read_job(net::HttpRequest&& request, bool operators, net::Htt
     if (!found.route && !found.redirect.empty()) {
         const bool get = request.method == "GET";
         refusal = plain(request.id, get ? 301 : 307, {});
-        refusal.location = std::move(found.redirect);
+        refusal.location = wire::escaped_path(found.redirect);
         const std::size_t question = request.target.find('?');
         if (question != request.target.npos) refusal.location += request.target.substr(question);
         return std::nullopt;

@@ -39,6 +39,11 @@ struct Job {
     enum class Left : std::uint8_t { nothing, all, read } left = Left::nothing;
 };
 
+// Of the transaction that its command is about; else empty.
+inline std::string_view gid_of(const Job& job) {
+    return job.command ? job.command->gid() : std::string_view();
+}
+
 // Finds the route and reads the body. The answer is there already when the request is refused or
 // needs no table. nullopt: there is no such route; `refusal` is what the client gets.
 std::optional<Job> read_job(net::HttpRequest&& request, bool operators, net::HttpAnswer& refusal);

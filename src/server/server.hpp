@@ -84,6 +84,9 @@ private:
     void reply(const Job& job, const Answer& answer);
     void reply(Guest&& guest, wire::ApiOutcome outcome);
 
+    // Somebody else's lock: as long as a client may well wait for an answer.
+    static constexpr std::chrono::seconds longest_lock{3};
+
     net::Client& client_;
     Metrics metrics_;
     net::ServerSettings applied_;

@@ -35,10 +35,30 @@ std::string_view take(std::string_view& rest, char separator) {
     return part;
 }
 
+bool stands_in_a_path(char c) {
+    const bool letter_or_digit = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+    return letter_or_digit || std::string_view("/-._~!$&'()*+,;=:@").find(c) != std::string::npos;
+}
+
 }  // namespace
 
 std::string unescaped_query(std::string_view text) { return unescaped(text, ' '); }
 std::string unescaped_path(std::string_view text) { return unescaped(text, '+'); }
+
+std::string escaped_path(std::string_view text) {
+    static constexpr std::string_view digits = "0123456789ABCDEF";
+    std::string out;
+    out.reserve(text.size());
+    for (const char c : text) {
+        if (stands_in_a_path(c)) {
+            out.push_back(c);
+        } else {
+            const auto byte = static_cast<unsigned char>(c);
+            out += {'%', digits[byte >> 4], digits[byte & 15]};
+        }
+    }
+    return out;
+}
 
 std::pair<std::string, std::string> take_parameter(std::string_view& query) {
     std::string_view value = take(query, '&');

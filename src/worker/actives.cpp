@@ -47,18 +47,6 @@ core::State state_of(const store::Row& row, const core::Request& request, Transa
                      : store::state_of(row, request);
 }
 
-const core::OpState& op_of(const core::State& state, std::uint32_t branch, core::Op op) {
-    if (op == core::Op::query) return state.query;
-    const core::BranchState& b = state.branches.at(branch);
-    return op == core::Op::action ? b.action : b.compensate;
-}
-
-// What an event may change of the size of a transaction.
-std::size_t memory_of_words(const Active& a, const core::Answer* answer) {
-    const std::size_t bytes = memory_of(a.state.rollback_reason) + memory_of(a.last.reason);
-    return answer ? bytes + memory_of(op_of(a.state, answer->branch, answer->op)) : bytes;
-}
-
 hub::Counter counter_of(core::Result result) {
     switch (result) {
         case core::Result::success:
@@ -233,10 +221,10 @@ Active* Actives::find(std::string_view gid) {
 
 void Actives::decide(Active& a, const core::Event& event, core::Time now) {
     const auto* answer = std::get_if<core::Answer>(&event);
-    const std::size_t before = memory_of_words(a, answer);
+    const std::size_t before = memory_of_words(a.state, a.last, answer);
     if (answer && answer->outcome.result != core::Result::success) a.last = answer->outcome;
     absorb(a, core::decide(*a.request, std::move(a.state), event, now, hub::policy()));
-    const std::size_t grown = memory_of_words(a, answer) - before;
+    const std::size_t grown = memory_of_words(a.state, a.last, answer) - before;
     a.bytes += grown;
     bytes_ += grown;
 }

@@ -12,6 +12,12 @@ std::size_t heap(std::size_t bytes) { return bytes == 0 ? 0 : bytes + block; }
 // Short strings need no block.
 std::size_t heap(const std::string& text) { return text.size() < 16 ? 0 : heap(text.size() + 1); }
 
+const core::OpState& op_of(const core::State& state, std::uint32_t branch, core::Op op) {
+    if (op == core::Op::query) return state.query;
+    const core::BranchState& b = state.branches.at(branch);
+    return op == core::Op::action ? b.action : b.compensate;
+}
+
 }  // namespace
 
 std::size_t memory_of(const core::Request& request) {
@@ -43,6 +49,12 @@ std::size_t memory_of(const core::State& state) {
         bytes += sizeof b + memory_of(b.action) + memory_of(b.compensate);
     }
     return bytes;
+}
+
+std::size_t memory_of_words(const core::State& state, const core::Outcome& last,
+                            const core::Answer* answer) {
+    const std::size_t bytes = memory_of(state.rollback_reason) + memory_of(last.reason);
+    return answer != nullptr ? bytes + memory_of(op_of(state, answer->branch, answer->op)) : bytes;
 }
 
 }  // namespace dtm::worker

@@ -58,6 +58,12 @@ def test_a_trailing_slash_is_redirected(api, method, op, status):
                         answer.header("Location")), answer.headers
 
 
+def test_a_redirect_names_the_same_topic(api):
+    path = BASE + "topic/orders%3Fold%25%20x"
+    answer = api.request("DELETE", path + "/")
+    assert answer.status == 307 and answer.header("Location").endswith(path), answer.headers
+
+
 def test_doubled_slashes(api):
     """404 as in dtm, or accepted: services behind dtm's C# client produce them (appendix A)."""
     gid = api.new_gid()

@@ -132,6 +132,11 @@ std::string from_page(std::string_view origin, std::string_view host) {
            "\r\nOrigin: " + std::string(origin) + "\r\nContent-Length: 2\r\n\r\n{}";
 }
 
+std::string get_from(std::string_view host, std::string_view headers) {
+    return "GET /all HTTP/1.1\r\nHost: " + std::string(host) + "\r\n" + std::string(headers) +
+           "\r\n";
+}
+
 TEST(NetServerPages, OthersAreRefused) {
     Host host;
     host.echo();
@@ -145,6 +150,12 @@ TEST(NetServerPages, OthersAreRefused) {
         from_page("http://h\r\nOrigin: http://h", "h"),
         get("/subscribe", "Sec-Fetch-Site: cross-site\r\n"),
         get("/subscribe", "sec-fetch-site: same-site\r\n"),
+        // Names that may have been made to mean this machine.
+        from_page("http://evil.example:36789", "evil.example:36789"),
+        from_page("http://127.0.0.1.evil.example", "127.0.0.1.evil.example"),
+        from_page("http://[::1].evil.example", "[::1.evil.example"),
+        get_from("evil.example", "Sec-Fetch-Site: same-origin\r\n"),
+        get_from("evil.example", "User-Agent: Mozilla/5.0 (X11)\r\n"),
     };
     for (const std::string& request : foreign) {
         const Answer answer = wire.ask(request);
@@ -154,9 +165,11 @@ TEST(NetServerPages, OthersAreRefused) {
     }
     const std::string own[] = {
         from_page("http://127.0.0.1:36789", "127.0.0.1:36789"),
-        from_page("https://Shop.example", "shop.example"),
-        get("/", "Sec-Fetch-Site: same-origin\r\n"),
-        get("/", "Sec-Fetch-Site: none\r\n"),
+        from_page("http://LocalHost:36789", "localhost:36789"),
+        from_page("https://[::1]:36789", "[::1]:36789"),
+        get_from("127.0.0.1", "Sec-Fetch-Site: same-origin\r\n"),
+        get_from("10.0.0.1:1", "User-Agent: Mozilla/5.0\r\nSec-Fetch-Site: none\r\n"),
+        get_from("dtm.internal:36789", "User-Agent: go-resty/2.7.0\r\n"),
     };
     for (const std::string& request : own) EXPECT_EQ(wire.ask(request).status, 200) << request;
     EXPECT_EQ(host.client->listener().refused, std::size(foreign));
@@ -195,6 +208,13 @@ TEST(NetServerTls, CarriesRequestsAndAnswers) {
     EXPECT_EQ(wire.ask(post("/p", body), body.size() + 8), "POST /p " + body);
     EXPECT_EQ(wire.ask(get("/p", "Connection: close\r\n"), 7), "GET /p ");
     EXPECT_TRUE(wire.closes());
+}
+
+TEST(NetServerTls, AnswersPagesUnderTheNameOfTheCertificate) {
+    Host host(with_tls(make_pair_for("first")));
+    host.echo();
+    SecureWire wire(host.port());
+    EXPECT_EQ(wire.ask(from_page("https://Shop.example", "shop.example"), 15), "POST /submit {}");
 }
 
 TEST(NetServerTls, AnswersMayBeLargerThanAnySocketBuffer) {

@@ -176,6 +176,16 @@ inline HttpAnswer make_answer(std::uint64_t id, std::string body, unsigned statu
     return answer;
 }
 
+// The answer says why, and the connection ends after it.
+inline void expect_refusal(Wire& wire, int status, std::string_view message) {
+    const Answer answer = wire.read_answer();
+    EXPECT_EQ(answer.status, status) << message;
+    EXPECT_EQ(answer.body, R"({"message":")" + std::string(message) + R"("})");
+    EXPECT_EQ(answer.headers.at("content-type"), "application/json; charset=utf-8");
+    EXPECT_EQ(answer.headers.at("connection"), "close");
+    EXPECT_TRUE(wire.closes());
+}
+
 // The process behind the listener.
 class Host {
 public:

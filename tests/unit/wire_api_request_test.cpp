@@ -1,5 +1,6 @@
 // parse_trans(): the transaction object as each command of the API takes it; parse_target().
 #include "wire/api_request.hpp"
+#include "wire/query.hpp"
 #include "wire/stored.hpp"
 #include "wire_testkit.hpp"
 
@@ -333,6 +334,22 @@ TEST(WireTarget, PathAndParameters) {
         const Target target = parse_target(row.target);
         EXPECT_EQ(target.path, row.path) << row.target;
         EXPECT_EQ(target.parameters, row.parameters) << row.target;
+    }
+}
+
+// What is put into a Location reads as the same path again.
+TEST(WireTarget, EscapedPathsReadAsTheSame) {
+    const std::pair<std::string, std::string> table[] = {
+        {"/api/dtmsvr/topic/orders?old", "/api/dtmsvr/topic/orders%3Fold"},
+        {"/topic/50% off#1", "/topic/50%25%20off%231"},
+        {"/a-._~!$&'()*+,;=:@/Zz09", "/a-._~!$&'()*+,;=:@/Zz09"},
+        {"/\xc3\xa4\x01\r\n\"\\[]{|}^`", "/%C3%A4%01%0D%0A%22%5C%5B%5D%7B%7C%7D%5E%60"},
+        {std::string("/\0\x7f\xff", 4), "/%00%7F%FF"},
+        {"", ""},
+    };
+    for (const auto& [path, escaped] : table) {
+        EXPECT_EQ(escaped_path(path), escaped);
+        EXPECT_EQ(parse_target(escaped).path, path) << escaped;
     }
 }
 
