@@ -2,6 +2,7 @@
 
 #include "net/connections.hpp"
 #include "net/request_parser.hpp"
+#include "net/room.hpp"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -308,7 +309,7 @@ void Connection::take(std::string_view input) {
 
 void Connection::keep_early(std::string_view rest) {
     if (rest.empty()) {
-        early_ = std::string();
+        give_up(early_);
     } else {
         early_.erase(0, early_.size() - rest.size());
     }

@@ -1,6 +1,7 @@
 #include "net/connections.hpp"
 
 #include "net/asio.hpp"
+#include "net/room.hpp"
 
 #include <openssl/crypto.h>
 
@@ -168,7 +169,7 @@ void Connections::answer(HttpAnswer answer) noexcept {
     } catch (...) {
         connection->close();
     }
-    if (output_.capacity() > max_idle_output) output_ = std::string();
+    if (output_.capacity() > max_idle_output) give_up(output_);
 }
 
 void Connections::abandon(std::uint64_t id) noexcept {

@@ -7,6 +7,7 @@
 #include "net/tls.hpp"
 #include "net/unique_fd.hpp"
 
+#include <malloc.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -38,6 +39,11 @@ constexpr int events_between_looks = 16;
 constexpr std::chrono::milliseconds max_run{10};
 constexpr int max_accepts_at_once = 64;
 
+// So much has been buffered, and no more than that is, when the heap gives back the pages that are
+// free between others: it would keep them for what comes next.
+constexpr std::size_t many_bytes = 64UL << 20;
+constexpr std::size_t few_bytes = 1UL << 20;
+
 }  // namespace
 
 struct HttpServer::Impl {
@@ -58,6 +64,7 @@ struct HttpServer::Impl {
     void wait_for_calls();
     void wait_for_connections();
     void wake_at(Time time);
+    void give_memory_back();
 
     void on_connections();
     void accept(int how_many);
@@ -85,6 +92,7 @@ struct HttpServer::Impl {
     Time accept_again = Time::max();
 
     bool quiet = true;  // Asio has nothing left to call
+    bool had_many_bytes = false;
     Timer timer{io};
     Time timer_set = Time::max();
 
@@ -286,6 +294,15 @@ void HttpServer::Impl::run(Time until) {
         if (events % events_between_looks == 0 && Clock::now() > end) break;
         quiet = io.poll_one() == 0;
     }
+    give_memory_back();
+}
+
+void HttpServer::Impl::give_memory_back() {
+    const std::size_t bytes = connections.buffered();
+    if (bytes >= many_bytes) had_many_bytes = true;
+    if (!had_many_bytes || bytes > few_bytes) return;
+    had_many_bytes = false;
+    ::malloc_trim(0);
 }
 
 HttpServer::HttpServer(int calls_fd) : impl_(std::make_unique<Impl>(calls_fd)) {}

@@ -6,11 +6,13 @@
 #include "net/request_parser.hpp"
 
 #include "net/asio.hpp"
+#include "net/room.hpp"
 
 #include <boost/beast/http/basic_parser.hpp>
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 namespace dtm::net {
 
@@ -150,7 +152,7 @@ RequestParser::RequestParser(RequestParser&&) noexcept = default;
 RequestParser& RequestParser::operator=(RequestParser&&) noexcept = default;
 
 void RequestParser::begin(std::size_t max_header, std::size_t max_body) {
-    impl_->request = Request();
+    clear();
     impl_->request.max_header = max_header;
     impl_->max_body = max_body;
     impl_->header_said = false;
@@ -189,7 +191,8 @@ std::size_t RequestParser::bytes() const {
     return room_of(request.method) + room_of(request.target) + room_of(request.body);
 }
 
-void RequestParser::clear() { impl_->request = Request(); }
+// Assigned to, the texts of a request would keep their room.
+void RequestParser::clear() { std::exchange(impl_->request, Request()); }
 
 bool RequestParser::keep_alive() const { return impl_->parser->keep_alive(); }
 bool RequestParser::http_1_0() const { return impl_->request.http_1_0; }
@@ -204,7 +207,7 @@ void RequestParser::forget_fields() {
     Request& request = impl_->request;
     for (std::string* field :
          {&request.authorization, &request.host, &request.origin, &request.fetch_site}) {
-        *field = std::string();
+        give_up(*field);
     }
 }
 void RequestParser::ignore_body() { impl_->request.ignore_body = true; }

@@ -11,11 +11,6 @@
 
 namespace dtm::net {
 
-// The memory that a text takes beside its own object.
-inline std::size_t room_of(const std::string& text) {
-    return text.capacity() > std::string().capacity() ? text.capacity() : 0;
-}
-
 class RequestParser {
 public:
     enum class Step : std::uint8_t {

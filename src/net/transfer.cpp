@@ -1,6 +1,7 @@
 #include "net/transfer.hpp"
 
 #include "net/descriptors.hpp"
+#include "net/room.hpp"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -243,7 +244,7 @@ Reply Transfer::finish(CURLcode result) {
 void Transfer::release() {
     call_ = Call();  // libcurl's pointer to the body is set again before it is used again
     place_ = {};
-    body_ = std::string();
+    give_up(body_);
 }
 
 }  // namespace dtm::net

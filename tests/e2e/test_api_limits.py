@@ -2,6 +2,7 @@
 waited for once, and text that nobody could read again is not stored."""
 import json
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,28 @@ def test_requests_of_many_values_take_no_more_than_their_bytes(server):
     most = memory(coordinator)
     print(f"60 requests of 1 MB: {most / MIB:.0f} MiB")
     assert most < 350 * MIB
+
+
+@pytest.mark.parametrize("clients, body", [(200, 535_000), (1000, 100_000)])
+def test_memory_of_requests_is_what_they_are_and_comes_back(server, clients, body):
+    """Bodies that never end: below the limit of all that is buffered."""
+    api = server()
+    [coordinator] = api.cluster.coordinators()
+
+    def anonymous():
+        status = Path(f"/proc/{coordinator}/status").read_text()
+        return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+    start = anonymous()
+    for _ in range(2):  # the heap learns from the first
+        with ExitStack() as stack:
+            for _ in range(clients):
+                raw = stack.enter_context(Raw(api.cluster))
+                raw.send(post_text(BASE + "submit", " " * (body + 1))[:-1])
+            wait_until(lambda: anonymous() - start > clients * body * 0.9, "they have arrived")
+            most = anonymous() - start
+        wait_until(lambda: anonymous() - start < 16 * MIB, "their memory is given back")
+        print(f"{clients * body / MIB:.0f} MiB of bodies took {most / MIB:.0f} MiB")
+        assert most < clients * body * 1.2, most
 
 
 def test_clients_that_wait_leave_room_for_others(server, one):

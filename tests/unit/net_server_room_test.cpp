@@ -61,6 +61,26 @@ TEST(NetServerRoom, RequestsCountWithTheirRoom) {
     EXPECT_TRUE(eventually([&] { return host.client->buffered() >= size + 10000; }));
 }
 
+// What came early, and what a pipeline was, is not kept for ever.
+TEST(NetServerRoom, ConnectionsThatAreIdleKeepNothing) {
+    Host host;
+    Wire wire(host.port());
+    wire.send(get("/1") + post("/2", std::string(5000, 'x')));
+    host.wait_for(1);
+    EXPECT_TRUE(eventually([&] { return host.client->buffered() > 5000; }));
+    for (std::size_t i = 0; i < 2; ++i) {
+        host.answer(make_answer(host.wait_for(i + 1)[i].id, "yes"));
+        EXPECT_EQ(wire.read_answer().status, 200);
+    }
+    EXPECT_TRUE(eventually([&] { return host.client->buffered() == 0; }));
+    wire.send("GET /" + std::string(5000, 'x'));
+    EXPECT_TRUE(eventually([&] { return host.client->buffered() > 5000; }));
+    wire.send(" HTTP/1.1\r\n\r\n");
+    host.answer(make_answer(host.wait_for(3)[2].id, "yes"));
+    EXPECT_EQ(wire.read_answer().status, 200);
+    EXPECT_TRUE(eventually([&] { return host.client->buffered() == 0; }));
+}
+
 // Answers that nobody reads count as well, wherever they are.
 TEST(NetServerRoom, AnswersThatAreNotReadCount) {
     constexpr std::size_t size = 24UL << 20;
