@@ -291,12 +291,9 @@ void Coordinator::load_one_by_one(const std::vector<std::string>& gids, core::Ti
             });
         } catch (const pg::PgError& error) {
             const Settler::Blame blame = Settler::blame_of(error);
-            if (blame == Settler::Blame::row) {
-                unreadable_.push_back({*gid, 0, error.what()});
-                continue;
-            }
-            if (blame == Settler::Blame::disk) {
-                unread.push_back({*gid, 0, error.what()});
+            if (blame == Settler::Blame::row || blame == Settler::Blame::disk) {
+                auto& list = blame == Settler::Blame::row ? unreadable_ : unread;
+                list.push_back({*gid, 0, error.what()});
                 continue;
             }
             again_.assign(gid, gids.end());
