@@ -50,6 +50,7 @@ BEGIN;
 UPDATE dtm.trans SET request =
   replace(request, '"concurrent"', '"timeout_to_fail":1800,"concurrent"') WHERE gid = 'e4';
 SELECT * FROM explained('e4');
+UPDATE dtm.identity SET installed = installed - interval '2 hours';
 UPDATE dtm.trans SET create_time = create_time - interval '1 hour' WHERE gid = 'e4';
 SELECT line FROM explained('e4') line WHERE line ~ 'rolled back';
 ROLLBACK;

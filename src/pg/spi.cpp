@@ -75,6 +75,13 @@ Datum int8_array(std::span<const std::int64_t> items) {
     return build_array(values, nulls, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 }
 
+Datum tid_array(std::span<ItemPointerData> items) {
+    std::vector<Datum> values(items.size());
+    std::vector<char> nulls(items.size());
+    for (std::size_t i = 0; i < items.size(); ++i) values[i] = PointerGetDatum(&items[i]);
+    return build_array(values, nulls, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT);
+}
+
 Datum time_array(std::span<const std::optional<UnixTime>> items) {
     std::vector<Datum> values(items.size());
     std::vector<char> nulls(items.size());

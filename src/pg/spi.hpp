@@ -51,6 +51,7 @@ Datum text_array(std::span<const std::optional<std::string_view>>);
 Datum bytea_array(std::span<const std::string_view>);
 Datum int4_array(std::span<const std::int32_t>);
 Datum int8_array(std::span<const std::int64_t>);
+Datum tid_array(std::span<ItemPointerData>);  // which must live as long as the array
 Datum time_array(std::span<const std::optional<UnixTime>>);
 
 // The rows of the last execution; valid until the Spi scope ends.

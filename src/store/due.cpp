@@ -4,6 +4,7 @@
 #include "pg/spi.hpp"
 
 extern "C" {
+#include "access/htup_details.h"
 #include "storage/itemptr.h"
 }
 
@@ -12,6 +13,9 @@ extern "C" {
 namespace dtm::store {
 namespace {
 
+#ifndef TIDARRAYOID
+constexpr Oid TIDARRAYOID = 1010;
+#endif
 constexpr int offset_bits = 16;
 
 std::uint64_t place_of(Datum ctid) {
@@ -67,6 +71,41 @@ std::vector<Due> due(const DuePlace& after, core::Time until, int worker, int wo
         all.push_back({std::string(rows.text(i, 1)), last});
     }
     return all;
+}
+
+std::uint64_t places_of_page() { return MaxHeapTuplesPerPage; }
+
+std::uint64_t places_of_table() {
+    static pg::Statement statement("SELECT pg_catalog.pg_relation_size('dtm.trans')", {});
+    pg::Args none;
+    const auto bytes = static_cast<std::uint64_t>(statement.execute(none).int8(0, 1));
+    return bytes / BLCKSZ * places_of_page();
+}
+
+// COALESCE, or the planner might take the index. Unlike a scan of whole pages this reads no row but
+// those named, and one that is damaged fails alone.
+std::vector<std::string> due_at(std::uint64_t first, std::uint64_t count, core::Time until,
+                                int worker, int workers) {
+    static pg::Statement statement(
+        "SELECT gid FROM dtm.trans WHERE ctid OPERATOR(pg_catalog.=) ANY ($1)"
+        " AND COALESCE(next_cron_time, 'infinity') OPERATOR(pg_catalog.<=) $2"
+        " AND ($3 OPERATOR(pg_catalog.=) 1"
+        "  OR (pg_catalog.hashtext(gid)::pg_catalog.int8"
+        "  OPERATOR(pg_catalog.&) 4294967295::pg_catalog.int8)"
+        "  OPERATOR(pg_catalog.%) $3 OPERATOR(pg_catalog.=) $4)",
+        {TIDARRAYOID, TIMESTAMPTZOID, INT8OID, INT8OID});
+    std::vector<ItemPointerData> places(count);
+    for (ItemPointerData& place : places) {
+        ItemPointerSet(&place, static_cast<BlockNumber>(first / places_of_page()),
+                       static_cast<OffsetNumber>(first % places_of_page() + 1));
+        ++first;
+    }
+    pg::Args args;
+    args.datum(pg::tid_array(places)).time(until).int8(workers).int8(worker);
+    const pg::Rows rows = statement.execute(args);
+    std::vector<std::string> gids;
+    for (std::size_t i = 0; i < rows.size(); ++i) gids.emplace_back(rows.text(i, 1));
+    return gids;
 }
 
 std::vector<std::string> changed(std::span<const std::string_view> gids,

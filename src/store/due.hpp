@@ -26,6 +26,13 @@ struct Due {
 // Unfinished rows of this slice that are due at or before `until` and stand behind `after`.
 std::vector<Due> due(const DuePlace& after, core::Time until, int worker, int workers, long limit);
 
+// The same rows by the places in the table where they stand, not by the index: for a table that is
+// damaged somewhere. Places count from 0; so many are those of a page.
+std::uint64_t places_of_page();
+std::uint64_t places_of_table();
+std::vector<std::string> due_at(std::uint64_t first, std::uint64_t count, core::Time until,
+                                int worker, int workers);
+
 // Those of `gids` whose rows have another version, or are gone.
 std::vector<std::string> changed(std::span<const std::string_view> gids,
                                  std::span<const std::int64_t> versions);

@@ -39,6 +39,7 @@ struct Active {
     std::vector<core::Call> held;    // calls that leave after the next settle
     std::optional<core::Time> wake;  // when decide() wants to be asked again; see timers_
     std::optional<core::Time> resting_until;  // its row could not be written; not tried before
+    core::Seconds rest_time{};                // how long it rested for the disk, the last time
     // Somebody else changed the row: no more decisions here; when the calls in flight have ended it
     // is read again (design 5.4).
     bool reload = false;

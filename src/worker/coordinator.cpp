@@ -26,6 +26,10 @@ constexpr std::size_t max_load = 1000;  // rows per turn: bounds the turn, not t
 // Hints about transactions for which there is no room yet; the sweep finds those of the others.
 constexpr std::size_t max_hints = 4096;
 constexpr core::Seconds look_around_every{5};
+// How long a row is left alone that the disk did not give, and one that can be neither read nor
+// marked.
+constexpr std::chrono::seconds rest_after_disk{5};
+constexpr std::chrono::seconds rest_after_all{60};
 
 net::Settings net_settings() {
     net::Settings s;
@@ -260,6 +264,8 @@ void Coordinator::load_due(core::Time now) {
 }
 
 void Coordinator::accept(const store::Row& row, core::Time now) {
+    ++rows_read_;
+    if (!unread_.empty()) unread_.erase(row.gid);
     // An operator may have ended it, whatever is still in flight.
     const bool over = core::is_final(row.status);
     if (over) hub::announce_finished(row.gid);
@@ -307,6 +313,8 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
 
 // A row that cannot even be fetched (a damaged page, say) must not hide those read with it.
 void Coordinator::load_one_by_one(const std::vector<std::string>& gids, core::Time now) {
+    const std::uint64_t read_before = rows_read_;
+    std::vector<Unreadable> unread;
     for (auto gid = gids.begin(); gid != gids.end(); ++gid) {
         try {
             pg::in_transaction([&] {
@@ -314,15 +322,36 @@ void Coordinator::load_one_by_one(const std::vector<std::string>& gids, core::Ti
             });
         } catch (const pg::PgError& error) {
             const Settler::Blame blame = Settler::blame_of(error);
-            if (blame == Settler::Blame::row) {
-                unreadable_.push_back({*gid, 0, error.what()});
+            if (blame == Settler::Blame::row || blame == Settler::Blame::disk) {
+                auto& list = blame == Settler::Blame::row ? unreadable_ : unread;
+                list.push_back({*gid, 0, error.what()});
                 distrust(*gid);
                 continue;
             }
             again_.assign(gid, gids.end());
             if (blame == Settler::Blame::everything) throw;
-            return;
+            break;
         }
+    }
+    judge_unread(unread, read_before);
+}
+
+// Where others can be read it is no trouble of all. Nobody needs to be told of them again: the
+// sweep finds them when they can be read.
+void Coordinator::judge_unread(std::span<const Unreadable> unread, std::uint64_t read_before) {
+    if (unread_.size() >= max_load) unread_.clear();
+    for (const Unreadable& u : unread) {
+        const auto [first, is_first] = unread_.try_emplace(u.gid, read_before);
+        if (rows_read_ > first->second) {
+            unreadable_.push_back(u);
+            unread_.erase(first);
+            continue;
+        }
+        if (is_first) {
+            pg::log(WARNING, "dtm_pg cannot read transaction " + u.gid + " and tries again later",
+                    u.why);
+        }
+        sweep_.leave_alone(u.gid, rest_after_disk);
     }
 }
 
@@ -339,6 +368,7 @@ void Coordinator::put_aside_unreadable() {
         } catch (const pg::PgError& error) {
             if (Settler::blame_of(error) == Settler::Blame::everything) throw;
             pg::log(WARNING, "dtm_pg cannot mark transaction " + u.gid, error.what());
+            sweep_.leave_alone(u.gid, rest_after_all);
         }
     }
 }
@@ -412,12 +442,13 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
         unread.swap(loading_);
         if (unread.empty()) {
             settler_.failed(error, now);
-        } else if (Settler::blame_of(error) == Settler::Blame::row) {
+        } else if (const Settler::Blame blame = Settler::blame_of(error);
+                   blame == Settler::Blame::row || blame == Settler::Blame::disk) {
             load_one_by_one(unread, now);
             put_aside_unreadable();
         } else {
             again_ = std::move(unread);
-            if (Settler::blame_of(error) == Settler::Blame::everything) throw;
+            if (blame == Settler::Blame::everything) throw;
         }
         return false;
     } catch (const std::exception&) {

@@ -10,6 +10,8 @@
 
 #include <deque>
 #include <optional>
+#include <span>
+#include <unordered_map>
 #include <unordered_set>
 
 namespace dtm::worker {
@@ -31,6 +33,12 @@ public:
     void stop() noexcept;
 
 private:
+    struct Unreadable {
+        std::string gid;
+        std::int64_t version;
+        std::string why;
+    };
+
     void take_answers(core::Time now);
     // Reads the hints of sessions. Transactions in memory that they are about make no call before
     // their rows are read: a verb that has committed is heard before anything leaves.
@@ -43,6 +51,8 @@ private:
     // The row of a doubted transaction is gone, or cannot be read: what is in memory ends.
     void distrust(const std::string& gid);
     void load_one_by_one(const std::vector<std::string>& gids, core::Time now);
+    // These were not read because of the disk.
+    void judge_unread(std::span<const Unreadable> unread, std::uint64_t read_before);
     void put_aside_unreadable();
     // Reads, decides and settles in one transaction; false when it failed and was dealt with.
     bool database_round(const std::vector<std::string>& announced, bool sweeping, core::Time now);
@@ -68,12 +78,6 @@ private:
     void become_foreign(const std::string& why);
     void note_adoption(core::Time adopted);
     void show_endpoints(core::Time now);
-
-    struct Unreadable {
-        std::string gid;
-        std::int64_t version;
-        std::string why;
-    };
 
     int worker_;
     int workers_;
@@ -101,6 +105,9 @@ private:
     bool taken_up_ = false;
     std::vector<std::string> again_;  // to be loaded again: a lock or the server was in the way
     std::vector<Unreadable> unreadable_;
+    std::uint64_t rows_read_ = 0;
+    // Rows that the disk did not give, and how many others had been read before.
+    std::unordered_map<std::string, std::uint64_t> unread_;
     unsigned turns_ = 0;  // with work to take up; see to_load()
     std::optional<core::Time> looked_around_;
     std::string database_;                // its name, for log lines

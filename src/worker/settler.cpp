@@ -18,6 +18,10 @@ constexpr std::size_t max_batch_bytes = std::size_t{8} << 20;
 
 // How long a row rests that could be neither written nor marked.
 constexpr core::Seconds rest_time{60};
+// If the disk was the trouble, and may work again, it begins with this.
+constexpr core::Seconds first_rest_time{1};
+// So many rows, and none that could be written: no more are tried in this turn.
+constexpr std::size_t disk_is_gone = 10;
 
 }  // namespace
 
@@ -37,8 +41,9 @@ Settler::Blame Settler::blame_of(const pg::PgError& error) {
     switch (ERRCODE_TO_CATEGORY(error.sqlstate())) {
         case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
         case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
-        case ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR):
             return Blame::everything;
+        case ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR):
+            return Blame::disk;
         default:
             return Blame::row;
     }
@@ -106,17 +111,25 @@ void Settler::failed(const pg::PgError& error, core::Time now) {
         case Blame::everything:
             throw error;
         case Blame::row:
+        case Blame::disk:
             write_one_by_one(now);
     }
 }
 
 void Settler::write_one_by_one(core::Time now) {
+    std::size_t written = 0;
+    std::size_t failed = 0;
     for (Active* a : actives_.dirty()) {
         try {
             write_alone(*a, now);
+            ++written;
         } catch (const pg::PgError& error) {
-            if (blame_of(error) == Blame::everything) throw;
-            if (blame_of(error) == Blame::row) put_aside(*a, error.what());
+            const Blame blame = blame_of(error);
+            if (blame == Blame::everything) throw;
+            if (blame == Blame::row) put_aside(*a, error.what());
+            if (blame != Blame::disk) continue;
+            try_later(*a, error.what());
+            if (written == 0 && ++failed == disk_is_gone) throw;
         }
     }
 }
@@ -134,6 +147,15 @@ void Settler::write_alone(Active& a, core::Time now) {
     } else if (result.locked.empty()) {
         actives_.settled(a, now);
     }
+}
+
+// It may be over soon, or when somebody has mended the disk: nothing is wrong with the transaction.
+void Settler::try_later(Active& a, const std::string& why) {
+    a.rest_time = std::clamp(2 * a.rest_time, first_rest_time, rest_time);
+    pg::log(WARNING,
+            "dtm_pg cannot write the state of transaction " + a.gid() + " and tries again later",
+            why);
+    actives_.rest(a, pg::now() + a.rest_time);
 }
 
 void Settler::put_aside(Active& a, const std::string& why) {

@@ -25,15 +25,17 @@ public:
     }
     // More is to be written at once, without waiting for anything.
     bool more() const { return truncated_; }
-    // What an error of a statement about rows says: that this row is damaged, that somebody holds a
-    // lock (nothing is wrong, try again), or that the server or the schema is the trouble.
-    enum class Blame { row, lock, everything };
+    // What an error of a statement about rows says: that this row is damaged, that the disk is the
+    // trouble (where this row stands, or everywhere: as others fare), that somebody holds a lock
+    // (nothing is wrong, try again), or that the server or the schema is the trouble.
+    enum class Blame { row, disk, lock, everything };
     static Blame blame_of(const pg::PgError& error);
 
 private:
     void write_one_by_one(core::Time now);
     void write_alone(Active& a, core::Time now);
     void put_aside(Active& a, const std::string& why);
+    void try_later(Active& a, const std::string& why);
 
     Actives& actives_;
     std::vector<Active*> batch_;  // what write() wrote; valid until committed()

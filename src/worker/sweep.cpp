@@ -24,6 +24,7 @@ constexpr core::Seconds all_every{5};
 constexpr core::Seconds all_at_least_every{60};
 constexpr int times_longer = 20;
 constexpr core::Seconds compare_every{5};
+constexpr std::size_t max_left_alone = 1000;
 
 bool is_over(const std::optional<core::Time>& last, core::Time now, core::Micros wait) {
     return !last || now < *last || now - *last >= wait;
@@ -43,6 +44,9 @@ bool Sweep::interval_over(core::Time now) const {
 
 bool Sweep::all_due(core::Time now) const {
     const auto pause = std::chrono::duration_cast<core::Micros>(took_ * times_longer);
+    if (damaged_rows_.goes_on()) {
+        return is_over(last_of_all_, now, std::max<core::Micros>(pause, all_every));
+    }
     const core::Micros most = std::min<core::Micros>(pause, all_at_least_every);
     const bool wanted = all_ && !walk_;  // else a walk would not come to its end
     return is_over(last_of_all_, now, wanted ? most : std::max<core::Micros>(most, all_every));
@@ -54,7 +58,8 @@ bool Sweep::compare_due(core::Time now) const {
 }
 
 bool Sweep::look_due(core::Time now) const {
-    return interval_over(now) || hurried_ || no_room_ || walk_ || (all_ && all_due(now));
+    return interval_over(now) || hurried_ || no_room_ || walk_ || by_places_ ||
+           (all_ && all_due(now));
 }
 
 bool Sweep::due(core::Time now, std::size_t room) const {
@@ -83,12 +88,34 @@ void Sweep::compare(core::Time now) {
         gids.push_back(*gid);
         versions.push_back(a->version);
     }
-    if (!gids.empty()) {
-        for (const std::string& gid : store::changed(gids, versions)) {
-            if (Active* a = actives_.find(gid)) actives_.changed_by_others(*a);
-        }
-    }
+    find_changed(gids, versions);
     unchecked_.resize(unchecked_.size() - piece);
+    if (!unchecked_.empty()) return;
+    if (damaged_active_) {
+        damaged_actives_.report(*damaged_active_);
+    } else {
+        damaged_actives_.over();
+    }
+    damaged_active_.reset();
+}
+
+// What cannot be read counts as unchanged: it cannot be written, either.
+void Sweep::find_changed(std::span<const std::string_view> gids,
+                         std::span<const std::int64_t> versions) {
+    if (gids.empty()) return;
+    std::vector<std::string> changed;
+    if (const auto damage = damage_in([&] { changed = store::changed(gids, versions); })) {
+        if (gids.size() == 1) {
+            damaged_active_ = "Transaction " + std::string(gids[0]) + ": " + *damage;
+            return;
+        }
+        const std::size_t half = gids.size() / 2;
+        find_changed(gids.first(half), versions.first(half));
+        find_changed(gids.subspan(half), versions.subspan(half));
+    }
+    for (const std::string& gid : changed) {
+        if (Active* a = actives_.find(gid)) actives_.changed_by_others(*a);
+    }
 }
 
 // Those in memory may be the first of all that are due: it looks past them.
@@ -100,7 +127,7 @@ void Sweep::look_from_the_first(core::Time now) {
     const auto rows = store::due({}, now, worker_, workers_, static_cast<long>(limit));
     took_ = std::chrono::steady_clock::now() - begin;
     bool cut = rows.size() == limit;
-    Walk walk{{}, now};
+    Walk walk{{}, now, true};
     for (const store::Due& row : rows) {
         if (found_.size() >= max_found) {
             cut = true;
@@ -115,6 +142,7 @@ void Sweep::look_from_the_first(core::Time now) {
         walk_ = walk;
     } else {
         until_ = now;
+        damaged_rows_.over();
     }
 }
 
@@ -129,16 +157,50 @@ void Sweep::go_on() {
     }
     if (rows.size() == limit) return;
     until_ = walk_->until;
+    if (walk_->of_all) damaged_rows_.over();
     walk_.reset();
+}
+
+void Sweep::go_on_by_places(core::Time now) {
+    by_places_ = places_.go_on(found_);
+    if (by_places_) return;
+    until_ = places_.until();
+    took_ = places_.took();
+    last_of_all_ = now;
 }
 
 void Sweep::look(core::Time now) {
     const bool at_all = all_due(now);
     last_ = now;
     hurried_ = no_room_ = false;
-    if (at_all) return look_from_the_first(now);
-    if (!walk_) walk_ = Walk{{until_.value_or(now) - look_back}, now};
-    go_on();
+    if (by_places_) return go_on_by_places(now);
+    const auto damage = damage_in([&] {
+        if (at_all) return look_from_the_first(now);
+        if (!walk_) walk_ = Walk{{until_.value_or(now) - look_back}, now};
+        go_on();
+    });
+    if (!damage) return;
+    damaged_rows_.report(*damage);
+    walk_.reset();
+    all_ = false;
+    last_of_all_ = now;
+    by_places_ = !damage_in([&] { places_.begin(now); });
+}
+
+void Sweep::leave_alone(const std::string& gid, std::chrono::seconds wait) {
+    const auto now = std::chrono::steady_clock::now();
+    if (left_alone_.size() >= max_left_alone) {
+        std::erase_if(left_alone_, [now](const auto& one) { return one.second <= now; });
+    }
+    if (left_alone_.size() < max_left_alone) left_alone_[gid] = now + wait;
+}
+
+bool Sweep::is_left_alone(const std::string& gid) {
+    const auto found = left_alone_.find(gid);
+    if (found == left_alone_.end()) return false;
+    if (found->second > std::chrono::steady_clock::now()) return true;
+    left_alone_.erase(found);
+    return false;
 }
 
 std::vector<std::string> Sweep::take(core::Time now, std::size_t max) {
@@ -150,7 +212,8 @@ std::vector<std::string> Sweep::take(core::Time now, std::size_t max) {
     }
     if (found_.empty() && look_due(now)) look(now);
     while (gids.size() < max && !found_.empty()) {
-        if (actives_.find(found_.front()) == nullptr) gids.push_back(std::move(found_.front()));
+        std::string& gid = found_.front();
+        if (actives_.find(gid) == nullptr && !is_left_alone(gid)) gids.push_back(std::move(gid));
         found_.pop_front();
     }
     hub::count(hub::Counter::taken_by_sweep, gids.size());

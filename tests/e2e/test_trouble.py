@@ -33,19 +33,19 @@ def cpu_seconds(pid):
 
 # --- one row ------------------------------------------------------------------------------------------
 
-def poison(db, gid):
+def poison(db, gid, code="P0001"):
     """Every UPDATE of this row fails, also the one that would put it aside."""
     db.q("create function refuse() returns trigger language plpgsql as"
-         " $$ begin raise exception 'this row cannot be written'; end $$")
+         f" $$ begin raise exception 'this row cannot be written' using errcode = '{code}'; end $$")
     db.q("create trigger poison before update on dtm.trans for each row"
          f" when (old.gid = '{gid}') execute function refuse()")
 
 
-def one_is_poisoned(db, service):
+def one_is_poisoned(db, service, code="P0001"):
     """Submits a saga whose row cannot be written, nine others with the same COMMIT, and others afterwards;
     returns its gid when all the others have ended."""
     bad = db.new_gid("poisoned")
-    poison(db, bad)
+    poison(db, bad, code)
     others = []
     with db.conn.transaction():
         db.saga(step(service.url("ok/a"), None, {}), gid=bad)
@@ -61,9 +61,13 @@ def one_is_poisoned(db, service):
     return bad
 
 
-def test_a_row_that_cannot_be_written_stops_no_other(own_cluster, session, one):
+@pytest.mark.parametrize("code", ["P0001", "58030"], ids=["row", "disk"])
+def test_a_row_that_cannot_be_written_stops_no_other(own_cluster, session, one, code):
+    """The disk's error may be about the block of this row alone, and then it is not put aside."""
     db = session(own_cluster)
-    bad = one_is_poisoned(db, one)
+    bad = one_is_poisoned(db, one, code)
+    assert "cannot work" not in own_cluster.log_text()
+    assert db.one("select attention from dtm.trans where gid = %s", bad) is None
     db.q("drop trigger poison on dtm.trans")
     db.q("select dtm_retry_now(%s)", bad)
     db.wait(bad, "succeed", timeout=120)  # it rests for a minute
