@@ -47,9 +47,9 @@ TEST(NetServerRoom, RequestsCountWithTheirRoom) {
     wire.send(std::string_view(text).substr(0, size / 10));
     EXPECT_TRUE(eventually([&] { return host.client->buffered() > size / 11; }));
     EXPECT_LT(host.client->buffered(), size / 2);
-    wire.send(std::string_view(text).substr(size / 10, size / 4));
+    wire.send(std::string_view(text).substr(size / 10, size / 2));
     EXPECT_TRUE(eventually([&] { return host.client->buffered() >= size; }));
-    wire.send(std::string_view(text).substr(size / 10 + size / 4));
+    wire.send(std::string_view(text).substr(size / 10 + size / 2));
     host.wait_for(1);
     EXPECT_TRUE(eventually([&] {
         const std::size_t buffered = host.client->buffered();
