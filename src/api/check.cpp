@@ -400,16 +400,16 @@ Finding listens(const hub::ListenerInfo& state) {
     }
     const std::string name = in_quotes(pg::call([role] { return GetUserNameFromId(role, false); }));
     const std::string where = "listens at " + state.listening;
+    const Oid owner = store::tables_owner();
+    const bool mighty = pg::call([&] { return has_privs_of_role(role, owner); });
+    if (auto open = open_to_all(where, name, is_loopback(state.listening), mighty))
+        return std::move(*open);
     if (const std::string refused = refused_to(role); !refused.empty()) {
         return {"warning", "API server",
                 where + ", but role " + name + " of dtm.api_role may not execute " + refused +
                     ": such requests are refused",
                 store::grant_call(role, "submit") + " lets clients submit."};
     }
-    const Oid owner = store::tables_owner();
-    const bool mighty = pg::call([&] { return has_privs_of_role(role, owner); });
-    if (auto open = open_to_all(where, name, is_loopback(state.listening), mighty))
-        return std::move(*open);
     return {"ok", "API server",
             where + " for role " + name + ", " +
                 counted(state.connections, "connection is", "connections are") + " open",
