@@ -124,7 +124,8 @@ std::string host_key(std::string_view url) {
     if (is_plain_host(host) && is_plain_port(port)) return joined(scheme, host, port);
     if (auto key = as_libcurl_reads(scheme, url.substr(0, scheme_end + 3 + authority.size())))
         return std::move(*key);
-    return joined(scheme, authority, "");
+    // Nobody is called there; whose password it would have been is nobody's business.
+    return joined(scheme, authority.substr(authority.rfind('@') + 1), "");
 }
 
 }  // namespace dtm::net

@@ -63,6 +63,16 @@ BEGIN
      AND i.classoid OPERATOR(pg_catalog.=) d.classid AND i.objoid OPERATOR(pg_catalog.=) d.objid
      AND EXISTS (SELECT FROM pg_catalog.aclexplode(i.initprivs) a
                   WHERE a.grantee OPERATOR(pg_catalog.<>) a.grantor);
+  -- PostgreSQL 17 also keeps who is named there, and such a role could never be dropped.
+  DELETE FROM pg_catalog.pg_shdepend s
+   USING pg_catalog.pg_depend d, pg_catalog.pg_extension e, pg_catalog.pg_database b
+   WHERE s.deptype OPERATOR(pg_catalog.=) 'i'
+     AND s.classid OPERATOR(pg_catalog.=) d.classid AND s.objid OPERATOR(pg_catalog.=) d.objid
+     AND s.dbid OPERATOR(pg_catalog.=) b.oid
+     AND b.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+     AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+     AND d.refobjid OPERATOR(pg_catalog.=) e.oid
+     AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'dtm_pg';
   IF grantees OPERATOR(pg_catalog.<>) '{}' THEN
     RAISE WARNING 'default privileges do not apply to dtm_pg: taken back from %',
         pg_catalog.array_to_string(grantees, ', ')

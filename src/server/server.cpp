@@ -3,6 +3,7 @@
 
 #include "crash_point.hpp"
 #include "hub/settings.hpp"
+#include "pg/session.hpp"
 #include "pg/time.hpp"
 #include "pg/transaction.hpp"
 #include "server/listener.hpp"
@@ -11,6 +12,7 @@
 #include "store/access.hpp"
 
 #include <algorithm>
+#include <array>
 #include <unordered_set>
 
 namespace dtm::server {
@@ -23,6 +25,9 @@ constexpr std::chrono::milliseconds locked_look{20};
 // Rows that are locked are skipped. Where so many commands found a lock all the same, it is one of
 // the table, and the others need not wait for it, too.
 constexpr int max_tables_locked = 5;
+// Of those who must not wait for locks. Long enough for one that is held for a moment only, as for
+// extending a file.
+constexpr std::chrono::milliseconds short_wait{20};
 // Of one turn: bytes of lists, and the time that they take.
 constexpr std::size_t longest_answers = std::size_t{32} << 20;
 constexpr std::chrono::milliseconds longest_reading{100};
@@ -151,11 +156,9 @@ void Server::leave_doubles() {
     }
 }
 
-void Server::command(const std::vector<Job*>& commanders, Oid role, core::Time now) {
+void Server::command(const std::vector<Job*>& commanders, Oid role, core::Time now, bool careful) {
     if (commanders.empty()) return;
     DTM_CRASH_POINT("server.executing");
-    const bool careful =
-        careful_ || std::ranges::any_of(commanders, [](const Job* job) { return job->was_locked; });
     std::vector<const store::TransCommand*> commands;
     commands.reserve(commanders.size());
     for (const Job* job : commanders) commands.push_back(&*job->command);
@@ -167,6 +170,9 @@ void Server::command(const std::vector<Job*>& commanders, Oid role, core::Time n
 void Server::execute(core::Time now) {
     if (batch_.empty()) take_batch();
     if (batch_.empty()) return;
+    const bool careful = careful_ || std::ranges::any_of(batch_, &Job::was_locked);
+    std::optional<pg::LockTimeout> timeout;
+    if (careful) timeout.emplace(short_wait);
     refuse_reads_without_room();
     for (Job& job : batch_) {
         if (job.needs_topics && !job.answer) read_topics(job);
@@ -183,7 +189,7 @@ void Server::execute(core::Time now) {
         const Oid role = api_role();
         refuse_what_is_not_permitted(role);
         std::erase_if(commanders, [](const Job* job) { return job->answer.has_value(); });
-        command(commanders, role, now);
+        command(commanders, role, now, careful);
         read_rows(role, now);
     } catch (const pg::SqlError& error) {  // nothing was done: the settings, or the schema
         complain(error);
@@ -325,15 +331,16 @@ void Server::alone(core::Time now, bool locked) {
     }
     batch_.clear();
     bool any_locked = careful_;
-    int tables_locked = 0;
+    std::array<int, 2> tables_locked{};  // of commands about transactions, and of the others
     while (!apart_.empty()) {
         batch_.push_back(std::move(apart_.front()));
         apart_.pop_front();
         Job& job = batch_.front();
-        if (job.command && !job.executed && !job.answer && tables_locked >= max_tables_locked) {
+        int& locks = tables_locked.at(job.command.has_value() ? 0 : 1);
+        if (!job.executed && !job.answer && locks >= max_tables_locked) {
             job.result.emplace().what = What::busy;
         } else if (!execute_alone(now)) {
-            ++tables_locked;
+            ++locks;
         }
         committed(now);
         any_locked = any_locked || careful_;

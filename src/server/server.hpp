@@ -76,7 +76,7 @@ private:
     void read_rows(Oid role, core::Time now);
     void forget_the_gone();
     void park(const Job& job);
-    void command(const std::vector<Job*>& commanders, Oid role, core::Time now);
+    void command(const std::vector<Job*>& commanders, Oid role, core::Time now, bool careful);
     void take_note(Job& job);
     void come_back(Job& job, core::Time now);
     void finish(Job& job, core::Time now);

@@ -3,13 +3,10 @@
 
 #include "core/decide.hpp"
 #include "crash_point.hpp"
-#include "pg/session.hpp"
 #include "store/executor.hpp"
 #include "store/merge.hpp"
 #include "wire/stored.hpp"
 
-#include <chrono>
-#include <optional>
 #include <ranges>
 #include <utility>
 
@@ -23,10 +20,6 @@ namespace {
 
 // How often a command is judged again because its row came or went meanwhile.
 constexpr int max_rounds = 3;
-
-// Of those who must not wait for locks. Long enough for one that is held for a moment only, as for
-// extending a file.
-constexpr std::chrono::milliseconds short_wait{20};
 
 bool is_likely_new(const TransCommand& c) {
     switch (c.what) {
@@ -71,8 +64,6 @@ std::vector<CommandResult> execute(std::span<const TransCommand* const> commands
 
 std::vector<CommandResult> Executor::run() {
     refuse_what_cannot_be_stored();
-    std::optional<pg::LockTimeout> timeout;
-    if (careful_) timeout.emplace(short_wait);
     if (careful_) find_busy();
     try_the_likely();
     for (int round = 0; round < max_rounds && anything_open(); ++round) judge_open();

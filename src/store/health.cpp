@@ -58,8 +58,9 @@ void read_server(Health& h) {
 // Settings of roles and databases are of sessions that begin; who asks is in another one.
 void read_lazy(Health& h) {
     const pg::Rows rows = pg::execute(R"(
-SELECT concat_ws(' in ', CASE s.setrole WHEN 0 THEN NULL ELSE 'role ' || s.setrole::regrole END,
-                 CASE s.setdatabase WHEN 0 THEN NULL ELSE 'this database' END)
+SELECT CASE WHEN s.setrole = 0 AND s.setdatabase = 0 THEN 'all roles' ELSE
+         concat_ws(' in ', CASE s.setrole WHEN 0 THEN NULL ELSE 'role ' || s.setrole::regrole END,
+                   CASE s.setdatabase WHEN 0 THEN NULL ELSE 'this database' END) END
   FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) c (setting)
   JOIN pg_database d ON d.datname = current_database()
  WHERE c.setting ~* '^synchronous_commit=(off|false|no|0)$'

@@ -418,6 +418,7 @@ void Actives::settled(Active& a, core::Time now) {
     ++a.version;
     a.dirty = core::Write::none;
     a.deferred = false;
+    a.rest_time = {};
     if (core::is_final(a.state.status)) {
         hub::count(a.state.status == core::Status::succeed ? hub::Counter::succeeded
                                                            : hub::Counter::failed);
@@ -454,7 +455,8 @@ std::vector<std::string> Actives::take_reloadable() {
 }
 
 void Actives::forget(Active& a) {
-    recall(a);  // of one that is put aside
+    take_back(a);  // of one that is put aside
+    recall(a);
     const std::uint64_t id = a.id;
     set_wake(a, std::nullopt);
     bytes_ -= a.bytes;

@@ -29,7 +29,9 @@ store::Belonging look_where_we_are() {
     if (stored.empty()) {
         store::write_identity(now);
         DTM_CRASH_POINT("worker.identity_written");
-        return {};
+        store::Belonging found;
+        found.adopted = now.adopted;
+        return found;
     }
     const hub::Start seen = hub::server_start();
     const store::ServerStart start{seen.as_standby, pg::from_timestamptz(seen.backup)};
@@ -38,6 +40,7 @@ store::Belonging look_where_we_are() {
     if (found.failover) {
         now.installed = found.installed;
         store::write_identity(now);
+        found.adopted = now.adopted;
         DTM_CRASH_POINT("worker.failover_written");
     }
     if (found.unmarked) {

@@ -6,6 +6,7 @@
 #include "hub/endpoints.hpp"
 #include "hub/settings.hpp"
 #include "hub/shared.hpp"
+#include "pg/session.hpp"
 #include "pg/time.hpp"
 #include "pg/transaction.hpp"
 #include "store/control.hpp"
@@ -26,6 +27,11 @@ constexpr std::size_t max_load = 1000;  // rows per turn: bounds the turn, not t
 // Hints about transactions for which there is no room yet; the sweep finds those of the others.
 constexpr std::size_t max_hints = 4096;
 constexpr core::Seconds look_around_every{5};
+// As long as a look may wait for a lock, so that half of the time is left for the rest.
+constexpr std::chrono::milliseconds reading_rest{500};
+// Of rows that are read alone: how long each may wait for a lock, and how many of them in a turn.
+constexpr std::chrono::milliseconds short_wait{20};
+constexpr std::size_t most_locked = 20;
 // How long a row is left alone that the disk did not give, and one that can be neither read nor
 // marked.
 constexpr std::chrono::seconds rest_after_disk{5};
@@ -74,7 +80,19 @@ std::size_t Coordinator::room() const {
     return limit - actives_.size();
 }
 
+bool Coordinator::reading_rests(core::Time now) const {
+    return reading_rests_until_ && now < *reading_rests_until_ &&
+           *reading_rests_until_ - now <= reading_rest;
+}
+
 long Coordinator::idle_ms() const {
+    if (const core::Time now = pg::now(); reading_rests(now)) {
+        if (taken_up_ || (server_ && server_->anything_to_do()) || settler_.more()) return 0;
+        const core::Time until =
+            std::min(*reading_rests_until_, api_due(now).value_or(now + reading_rest));
+        return std::clamp<long>(std::chrono::ceil<std::chrono::milliseconds>(until - now).count(),
+                                0, 1000);
+    }
     if (taken_up_ || !touched_.empty() || (server_ && server_->anything_to_do())) return 0;
     if (settler_.more() || actives_.anything_reloadable() || actives_.anything_undelivered()) {
         return 0;
@@ -300,7 +318,10 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
         become_foreign("it has transactions from before the extension was installed here");
         restored_ = true;
     }
-    if (silent()) return;
+    if (silent()) {
+        if (hurry) to_hurry_.insert(row.gid);  // when somebody may be called again
+        return;
+    }
     try {
         // A session that names a row which was written before is an operator's (dtm_retry_now).
         std::optional<hub::Wish> wish;
@@ -311,13 +332,16 @@ void Coordinator::accept(const store::Row& row, core::Time now) {
     }
 }
 
-// A row that cannot even be fetched (a damaged page, say) must not hide those read with it.
+// A row that cannot even be fetched (a damaged page, a table of somebody's that is locked) must not
+// hide those read with it.
 void Coordinator::load_one_by_one(const std::vector<std::string>& gids, core::Time now) {
     const std::uint64_t read_before = rows_read_;
     std::vector<Unreadable> unread;
+    std::vector<std::string> locked;
     for (auto gid = gids.begin(); gid != gids.end(); ++gid) {
         try {
             pg::in_transaction([&] {
+                const pg::LockTimeout timeout(short_wait);
                 if (const auto row = store::load_one(*gid)) accept(*row, now);
             });
         } catch (const pg::PgError& error) {
@@ -328,11 +352,17 @@ void Coordinator::load_one_by_one(const std::vector<std::string>& gids, core::Ti
                 distrust(*gid);
                 continue;
             }
-            again_.assign(gid, gids.end());
-            if (blame == Settler::Blame::everything) throw;
+            if (blame == Settler::Blame::everything) {
+                again_.assign(gid, gids.end());
+                throw;
+            }
+            locked.push_back(*gid);
+            if (locked.size() < most_locked) continue;
+            again_.assign(gid + 1, gids.end());
             break;
         }
     }
+    again_.insert(again_.end(), locked.begin(), locked.end());  // behind those not tried
     judge_unread(unread, read_before);
 }
 
@@ -399,8 +429,9 @@ void Coordinator::turn() {
     hear();
     take_answers(now);
     look_after_api(now);
-    const std::vector<std::string> announced = to_load(now);
-    const bool sweeping = sweep_.due(now, room());
+    const bool rests = reading_rests(now);
+    const std::vector<std::string> announced = rests ? std::vector<std::string>() : to_load(now);
+    const bool sweeping = !rests && sweep_.due(now, room());
     send();
     const bool asked = server_ && server_->anything_to_do();
     if (announced.empty() && !sweeping && !asked && actives_.dirty().empty()) {
@@ -428,8 +459,10 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
     const bool apart = std::exchange(settle_apart_, false);
     try {
         pg::in_transaction([&] {
+            reading_ = true;
             load(announced, now);
             if (sweeping) load_due(now);
+            reading_ = false;
             send();
             if (server_ && !apart && !foreign_) server_->execute(pg::now());
             settler_.write(pg::now());
@@ -437,21 +470,25 @@ bool Coordinator::database_round(const std::vector<std::string>& announced, bool
         return true;
     } catch (const pg::PgError& error) {
         sweep_.look_at_all();  // for what this turn was told about
-        if (requests_apart(now, Settler::blame_of(error) == Settler::Blame::lock)) return false;
+        const Settler::Blame blame = Settler::blame_of(error);
+        const bool locked = blame == Settler::Blame::lock;
+        if (std::exchange(reading_, false) && locked)
+            reading_rests_until_ = pg::now() + reading_rest;
+        if (requests_apart(now, locked)) return false;
         std::vector<std::string> unread;
         unread.swap(loading_);
         if (unread.empty()) {
             settler_.failed(error, now);
-        } else if (const Settler::Blame blame = Settler::blame_of(error);
-                   blame == Settler::Blame::row || blame == Settler::Blame::disk) {
+        } else if (blame != Settler::Blame::everything) {
             load_one_by_one(unread, now);
             put_aside_unreadable();
         } else {
             again_ = std::move(unread);
-            if (blame == Settler::Blame::everything) throw;
+            throw;
         }
         return false;
     } catch (const std::exception&) {
+        reading_ = false;
         if (!requests_apart(now, false)) throw;
         return false;
     }

@@ -57,6 +57,7 @@ private:
     // Reads, decides and settles in one transaction; false when it failed and was dealt with.
     bool database_round(const std::vector<std::string>& announced, bool sweeping, core::Time now);
     std::size_t room() const;
+    bool reading_rests(core::Time now) const;
     void send();
     // Reads the standing orders and whose database this is; at the start, when told, and now and
     // then.
@@ -103,6 +104,9 @@ private:
     // This turn's requests brought new work, which may have ended already (no branch, no URL): the
     // next turn writes that down.
     bool taken_up_ = false;
+    bool reading_ = false;  // the error came while rows were read
+    // Somebody has locked what is read: settles and requests go on without.
+    std::optional<core::Time> reading_rests_until_;
     std::vector<std::string> again_;  // to be loaded again: a lock or the server was in the way
     std::vector<Unreadable> unreadable_;
     std::uint64_t rows_read_ = 0;

@@ -38,11 +38,6 @@ std::optional<server::RoundEnd> round_seen(const store::Row& row, core::Time now
     return end;
 }
 
-bool is_about_rows(const pg::PgError& error) {
-    const Settler::Blame blame = Settler::blame_of(error);
-    return blame == Settler::Blame::row || blame == Settler::Blame::disk;
-}
-
 }  // namespace
 
 // The first coordinator of the API's database is the API server, and a copied database must not
@@ -86,7 +81,7 @@ void Coordinator::look_after_others(core::Time now) {
     try {
         look_at_rounds(gids);
     } catch (const pg::PgError& error) {
-        if (!is_about_rows(error)) return;
+        if (!Settler::is_about_rows(error)) return;
         for (const std::string& gid : gids) look_at_round(gid);
     }
 }
@@ -107,7 +102,7 @@ void Coordinator::look_at_round(const std::string& gid) {
     try {
         look_at_rounds({&gid, 1});
     } catch (const pg::PgError& error) {
-        if (!is_about_rows(error)) return;
+        if (!Settler::is_about_rows(error)) return;
         server::RoundEnd end;
         end.gid = gid;
         end.type = core::TransType::tcc;  // whose unfinished rounds never seem to be failures

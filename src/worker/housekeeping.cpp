@@ -143,7 +143,7 @@ void Housekeeping::remove_one_by_one(Chore& chore) {
                 store::remove(one);
             });
         } catch (const pg::PgError& error) {
-            if (Settler::blame_of(error) != Settler::Blame::row) throw;
+            if (!Settler::is_about_rows(error)) throw;
             if (kept_.size() == most_kept) throw;
             kept_.push_back(gid);
             why = "Transaction " + gid + ": " + error.what();
@@ -173,7 +173,7 @@ void Housekeeping::work(Chore& chore, core::Time now) {
             transaction.commit();
             chore.complained = false;
         } catch (const pg::PgError& error) {
-            if (batch_.empty() || Settler::blame_of(error) != Settler::Blame::row) throw;
+            if (batch_.empty() || !Settler::is_about_rows(error)) throw;
             remove_one_by_one(chore);
             more = More::soon;
         }

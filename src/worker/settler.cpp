@@ -66,6 +66,8 @@ void Settler::write(core::Time now) {
         if (rows.back().progress) bytes += rows.back().progress->size();
     }
     truncated_ = rows.size() < batch_.size();
+    // Behind the others once: new ones never end.
+    for (std::size_t i = rows.size(); i < batch_.size(); ++i) batch_[i]->deferred = false;
     batch_.resize(rows.size());
     DTM_CRASH_POINT("worker.settling");
     result_ = store::settle(rows, now, careful_);

@@ -30,6 +30,11 @@ public:
     // (nothing is wrong, try again), or that the server or the schema is the trouble.
     enum class Blame { row, disk, lock, everything };
     static Blame blame_of(const pg::PgError& error);
+    // The first two: others may fare better.
+    static bool is_about_rows(const pg::PgError& error) {
+        const Blame blame = blame_of(error);
+        return blame == Blame::row || blame == Blame::disk;
+    }
 
 private:
     void write_one_by_one(core::Time now);

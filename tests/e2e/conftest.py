@@ -3,6 +3,7 @@
 A failing test shows dtm_explain() and the rows of its transactions, the calls that arrived and the end of
 the server log. After every test the log of every cluster is read: a line that nobody expected fails it.
 """
+import resource
 import signal
 import sys
 from contextlib import ExitStack, contextmanager, suppress
@@ -117,6 +118,15 @@ def server(session):
             stack.callback(api.close)
             return wait_listening(api) if wait else api
         yield start
+
+
+@pytest.fixture
+def many_descriptors():
+    """As many as this machine allows, for the test and for the servers that it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ Clusters of their own, but for what harms nobody."""
 import contextlib
 import http.client
 import json
-import resource
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -45,16 +44,49 @@ def test_while_the_coordinator_cannot_work(server, one):
     api.wait(gid, "succeed")
 
 
+@pytest.mark.parametrize("mode", ["access exclusive", "share"])
+def test_while_the_table_is_locked(server, one, mode):
+    """By VACUUM FULL or CREATE INDEX, say: whoever is told that it could not be done finds that it was not."""
+    api = server()
+    late = api.new_gid("late")
+    api.done("prepare", gid=late, trans_type="tcc")
+    api.db.q("update dtm.trans set next_cron_time = now() - interval '1 hour' where gid = %s", late)
+    gid, fields = api.new_gid("told"), {"trans_type": "msg", "steps": [{"action": one.url("ok/a")}], "payloads": ["1"]}
+    with api.cluster.connect(autocommit=False) as holder:
+        holder.execute(f"lock table dtm.trans in {mode} mode")
+        answer = api.post("submit", gid=gid, **fields)
+        assert answer.status in (500, 503), answer
+        assert api.request("GET", "/api/ping").status == 200
+        holder.rollback()
+    assert api.status(gid) is None
+    api.done("submit", gid=gid, **fields)
+    api.wait(gid, "succeed")
+    api.done("abort", gid=late, trans_type="tcc")
+    api.wait(late, "failed")
+
+
+def test_while_topics_and_keys_are_locked(server, one):
+    """Clients that need them keep nobody waiting who does not."""
+    api = server()
+    with api.cluster.connect(autocommit=False) as holder, contextlib.ExitStack() as stack:
+        holder.execute("lock table dtm.kv in access exclusive mode")
+        waiting = [stack.enter_context(Raw(api.cluster)) for _ in range(40)]
+        for number, raw in enumerate(waiting):
+            raw.send(get_text("/api/dtmsvr/scanKV?cat=topics") if number % 2 else
+                     get_text(f"/api/dtmsvr/subscribe?topic=t{number}&url=http%3A%2F%2Fa"))
+        for _ in range(3):
+            api.wait(saga(api, both(one, "ok")), "succeed")
+        for raw in waiting:
+            assert raw.answer().status == 500
+    assert api.get("scanKV", cat="topics").status == 200
+
+
 # --- very many, very slow, very large ---------------------------------------------------------------
 
-def test_two_thousand_idle_connections(server, one):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    idle = []
-    try:
-        api = server()
-        for _ in range(2000):
-            idle.append(Raw(api.cluster))
+def test_two_thousand_idle_connections(server, many_descriptors, one):
+    api = server()
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(Raw(api.cluster)) for _ in range(2000)]
         for raw in idle[::100]:
             raw.send(get_text("/api/ping"))
             assert raw.answer().status == 200
@@ -63,10 +95,6 @@ def test_two_thousand_idle_connections(server, one):
         for raw in idle:
             raw.send(get_text("/api/dtmsvr/newGid"))
         assert len({raw.answer().json["gid"] for raw in idle}) == 2000
-    finally:
-        for raw in idle:
-            raw.socket.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     gid = saga(api, both(one, "ok"), wait_result=True)
     assert api.status(gid) == "succeed"
 

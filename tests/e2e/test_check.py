@@ -33,6 +33,9 @@ def test_durability_is_that_of_whoever_submits(own_cluster, session):
     db.q(f"alter database {own_cluster.dbname} set synchronous_commit = 0")
     db.q("alter database template1 set synchronous_commit = off")
     assert lazy() == f"role {role}, role {role} in this database, this database"
+    db.q("alter role all set synchronous_commit = off")
+    assert lazy().startswith("all roles, ")
+    db.q("alter role all reset synchronous_commit")
     db.q(f"alter role {role} set synchronous_commit = local")
     db.q(f"alter role {role} in database {own_cluster.dbname} reset synchronous_commit")
     db.q(f"alter database {own_cluster.dbname} reset synchronous_commit")

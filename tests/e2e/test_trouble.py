@@ -1,4 +1,5 @@
 """What one row, one lock or one host does to all the others: nothing (P7, P8, I5, I6)."""
+import json
 import os
 import re
 import socket
@@ -145,6 +146,27 @@ def test_a_locked_table_puts_nothing_aside(db, session, shared_cluster, one):
     assert set(db.wait_all(gids, timeout=SOON).values()) == {"succeed"}
     assert db.q("select gid, reason from dtm.attention where gid = any(%s)", gids) == []
     assert db.one("select count(*) from dtm.trans where gid = any(%s) and attention is not null", gids) == 0
+
+
+def test_locked_branches_stop_no_other_transaction(own_cluster, session, one):
+    """Rows that are read with what somebody has locked are not read, and all others are."""
+    db = session(own_cluster)
+    tcc = db.new_gid("tcc")
+    db.q("select dtm_prepare(%s)", json.dumps({"gid": tcc, "trans_type": "tcc", "timeout_to_fail": LONG}))
+    db.q("select dtm_register_branch(%s)", json.dumps(
+        {"gid": tcc, "trans_type": "tcc", "branch_id": "01", "confirm": one.url("ok/c"), "cancel": one.url("ok/u")}))
+    with own_cluster.connect(autocommit=False) as holder:
+        holder.execute("lock table dtm.trans_branch in access exclusive mode")
+        db.q("update dtm.trans set next_cron_time = now() - interval '1 hour' where gid = %s", tcc)
+        before = own_cluster.coordinators()
+        own_cluster.expect("due to administrator command")
+        db.q("select pg_terminate_backend(%s)", before[0])
+        own_cluster.wait_coordinator(other_than=before)  # it looks at all rows
+        for _ in range(5):
+            db.wait(db.saga(step(one.url("ok/a"), one.url("ok/u"), {}), step(one.url("ok/b"), None, {})), "succeed")
+        holder.rollback()
+    db.q("select dtm_submit(%s)", json.dumps({"gid": tcc, "trans_type": "tcc"}))
+    db.wait(tcc, "succeed")
 
 
 @pytest.mark.settings({"deadlock_timeout": "400ms", "log_lock_waits": "on", "autovacuum": "off"})

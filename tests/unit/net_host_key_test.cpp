@@ -53,6 +53,8 @@ TEST(NetHostKey, WhatNobodyCanCall) {
     for (const char* url : {"http://a b/", "http://%zz/", "http://a:x/", "http://[::1/", "://a"}) {
         EXPECT_NE(host_key(url), host_key("http://a/")) << url;
     }
+    const std::string key = host_key("http://user:p@ss@stock/");
+    EXPECT_EQ(key.find("p@ss"), key.npos) << key;
 }
 
 }  // namespace
