@@ -13,8 +13,9 @@ TOLD = ("begins anew", "cannot work and tries again")
 PAYLOAD = {"text": "x" * 20_000}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def poor():
+    """Of each test alone: memory that a coordinator has had is still its own."""
     with running_cluster("poor", {"dtm.breaker_errors": 0}) as cluster:
         yield cluster
 
