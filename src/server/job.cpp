@@ -76,7 +76,7 @@ void read_body(Job& job, const wire::TopicLookup& topics) {
 
 // A document takes many times what its text takes, and many requests may wait.
 void forget_text(Job& job) {
-    job.body = std::string();
+    std::string().swap(job.body);  // an assignment would keep its memory
     if (!job.rpc) return;
     job.rpc->params = {};
     job.rpc->document.reset();
